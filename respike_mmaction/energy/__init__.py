@@ -1,0 +1,19 @@
+"""Operations, spikes and energy of a recognizer."""
+from .counter import Layer, OperationCounter
+from .energy_models import ENERGY_MODELS, EnergyModel, energy_models
+from .grouping import Group, grouping
+from .measure import measure
+from .operations import Count
+from .report import (
+                     draw_accuracy,
+                     draw_shares,
+                     format_report,
+                     write_csv,
+                     write_json,
+)
+
+__all__ = [
+    'ENERGY_MODELS', 'Count', 'EnergyModel', 'Group', 'Layer',
+    'OperationCounter', 'draw_accuracy', 'draw_shares', 'energy_models',
+    'format_report', 'grouping', 'measure', 'write_csv', 'write_json'
+]

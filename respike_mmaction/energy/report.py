@@ -1,0 +1,222 @@
+"""Shows reports: text, JSON, CSV and charts."""
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+KINDS = ('macs', 'dense', 'acs', 'rate_acs', 'spikes', 'spike_positions',
+         'spike_bytes', 'activation_bytes', 'membrane_bytes', 'parameters',
+         'weight_bytes')
+TABLE = (
+    # heading, field, unit
+    ('params M', 'parameters', 1e6),
+    ('MAC G', 'macs', 1e9),
+    ('dense G', 'dense', 1e9),
+    ('AC G', 'acs', 1e9),
+    ('rate x dense G', 'rate_acs', 1e9),
+    ('weights MB', 'weight_bytes', 1e6),
+    ('maps MB', 'activation_bytes', 1e6),
+    ('membrane MB', 'membrane_bytes', 1e6),
+    ('spike maps Mbit', 'spike_positions', 1e6),
+)
+UNITS = """\
+MAC: multiply-accumulates of real-valued inputs. dense: those of spike-driven
+layers if every position fired. AC: synaptic operations that spikes caused.
+rate x dense: the usual estimate of AC. other: scalar operations of norms,
+softmax, GELU, pooling, interpolation, neurons, ... All of one video."""
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip() for row in rows
+    ]
+
+
+def _percent(part: float, whole: float) -> float:
+    return 100 * part / whole if whole else float('nan')
+
+
+def _row(names: Sequence[str], count: dict, factor: float = 1) -> list[str]:
+    rate = count['firing_rate']
+    return [
+        *names, *(f'{count[key] * (1 if key == "parameters" else factor) / unit:.3f}'  # noqa: E501
+                  for _, key, unit in TABLE),
+        f'{sum(count["operations"].values()) * factor / 1e6:.1f}',
+        '' if rate is None else f'{100 * rate:.2f}'
+    ]
+
+
+def format_report(report: dict) -> str:
+    """The report as text: counts, then energy for each model by itself.
+
+    Args:
+        report (dict): Of :func:`respike_mmaction.energy.measure`.
+
+    Returns:
+        str: Several tables.
+    """
+    views, total = report['views_per_video'], report['total']
+    lines = [
+        f'config   {report["config"]}',
+        f'weights  {_weights(report)}',
+        f'videos   {len(report["videos"])}: {", ".join(report["videos"][:5])}',
+        f'input    {report["inputs"]} of the last video',
+        f'views    {views:g} a video',
+        f'K and V  of cross-attention {report["keys_and_values"]}',
+        '',
+        *_lines([
+            ['branch', 'stage', 'part', *(head for head, *_ in TABLE),
+             'other M', 'rate %'],
+            *(_row([group[key] for key in ('branch', 'stage', 'part')], group)
+              for group in report['groups']),
+            *(_row([branch['branch'], 'all', ''], branch)
+              for branch in report['branches']),
+            _row(['per video', '', ''], total),
+            _row(['per view', '', ''], total, 1 / views),
+        ]),
+        '', UNITS, '',
+        'Other operations: ' + ', '.join(
+            f'{name} {number / 1e6:.1f} M'
+            for name, number in sorted(total['operations'].items())),
+    ]
+    for name, energy in report['energy'].items():
+        lines += ['', *_energy_lines(name, energy)]
+    lines += ['', 'Left out:', *(f'- {what}' for what in report['left_out'])]
+    return '\n'.join(lines)
+
+
+def _weights(report: dict) -> str:
+    if report['measured'] == 'shapes':
+        return ('not read: without spiking neurons the counts depend on '
+                'shapes alone')
+    if report['weights'] == 'random':
+        return ('RANDOM, with BatchNorm statistics of the first clip: the '
+                'firing rates are not those of a trained network')
+    return report['weights']
+
+
+def _energy_lines(name: str, energy: dict) -> list[str]:
+    model = energy['model']
+    whole = energy['mj_per_video']
+    lines = [
+        f'Energy by {name} ({model["technology"]}, {model["precision"]})',
+        f'  {model["source"]}',
+        f'  covers {model["covers"]}',
+        f'  {whole:.2f} mJ a video, {energy["mj_per_view"]:.2f} mJ a view; '
+        f'compute {energy["mj_compute"]:.2f}, '
+        f'memory {energy["mj_memory"]:.2f} mJ',
+        '  ' + ', '.join(f'{branch} {mj:.2f} mJ ({_percent(mj, whole):.1f} %)'
+                         for branch, mj in energy['mj_by_branch'].items()),
+    ]
+    if 'spiking_branch' in energy:
+        spiking = energy['spiking_branch']
+        verdict = 'LOSES' if spiking['loses'] else 'wins'
+        percent = _percent(spiking['mj'], spiking['mj_as_dense'])
+        lines.append(
+            f'  spiking branch {verdict}: {spiking["mj"]:.2f} mJ against '
+            f'{spiking["mj_as_dense"]:.2f} mJ of the same layers with '
+            f'real-valued inputs ({percent:.1f} %)')
+    return lines
+
+
+def write_json(report: dict, path: str | Path) -> None:
+    """Write all of a report; ``--plot`` reads it again."""
+    Path(path).write_text(json.dumps(report, indent=1) + '\n')
+
+
+def write_csv(report: dict, path: str | Path) -> None:
+    """Write one line for each layer, counts of one video."""
+    classes = sorted(report['total']['operations'])
+    with open(path, 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['layer', 'after', 'branch', 'stage', 'part', *KINDS,
+                         'firing_rate', *classes])
+        for layer in report['layers']:
+            writer.writerow([
+                *(layer[key] for key in ('name', 'after', 'branch', 'stage',
+                                         'part', *KINDS, 'firing_rate')),
+                *(layer['operations'].get(name, 0) for name in classes)
+            ])
+
+
+def draw_shares(report: dict, path: str | Path) -> None:
+    """Chart the branches' shares, a bar for each energy model.
+
+    Args:
+        report (dict): Of :func:`respike_mmaction.energy.measure`.
+        path (str | Path): Image to write, ``.png`` or ``.svg``.
+    """
+    plt = _pyplot()
+    names = list(report['energy'])
+    branches = list(next(iter(report['energy'].values()))['mj_by_branch'])
+    figure, axes = plt.subplots(figsize=(8, 1.2 + .5 * len(names)))
+    left = [0.] * len(names)
+    for branch in branches:
+        shares = [
+            _percent(energy['mj_by_branch'][branch], energy['mj_per_video'])
+            for energy in report['energy'].values()
+        ]
+        axes.barh(names, shares, left=left, label=branch)
+        left = [a + b for a, b in zip(left, shares, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    weights = 'random' if report['weights'] == 'random' else 'given'
+    axes.set_xlabel('% of the energy of a video by the model of the bar\n'
+                    f'{report["config"]}, {weights} weights')
+    axes.legend(loc='lower center', bbox_to_anchor=(.4, 1), frameon=False,
+                ncols=len(branches))
+    figure.savefig(path, dpi=100, bbox_inches='tight')
+    plt.close(figure)
+
+
+def draw_accuracy(reports: Sequence[dict], path: str | Path,
+                  energy_model: str = 'horowitz_45nm') -> None:
+    """Chart accuracy against energy a video, by one energy model.
+
+    Args:
+        reports (Sequence[dict]): Read from JSON files.
+        path (str | Path): Image to write, ``.png`` or ``.svg``.
+        energy_model (str): Name of the model. Defaults to
+            ``'horowitz_45nm'``.
+
+    Raises:
+        ValueError: If a report has no accuracy or no such energy model, or
+            the model is not the same in all of them.
+    """
+    points = []
+    for report in reports:
+        name = report['config']
+        energy = report['energy'].get(energy_model)
+        if energy is None:
+            raise ValueError(
+                f'{name} has no energy by {energy_model!r}: it has '
+                f'{tuple(report["energy"])}')
+        if energy['model'] != reports[0]['energy'][energy_model]['model']:
+            raise ValueError(
+                f'{energy_model!r} of {name} is not that of '
+                f'{reports[0]["config"]}: their numbers do not compare')
+        if report.get('accuracy') is None:
+            raise ValueError(f'{name} has no accuracy: measure it with '
+                             '--accuracy')
+        points.append((energy['mj_per_video'], report['accuracy'], name))
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for mj, accuracy, name in points:
+        axes.scatter(mj, accuracy, label=name)
+    axes.set_xscale('log')
+    axes.set_xlabel(f'energy of a video by {energy_model} / mJ')
+    axes.set_ylabel('top-1 accuracy / %')
+    axes.legend(fontsize='small')
+    figure.savefig(path, dpi=100, bbox_inches='tight')
+    plt.close(figure)
+
+
+def _pyplot():  # noqa: ANN202
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    return plt

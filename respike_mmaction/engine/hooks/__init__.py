@@ -1,0 +1,6 @@
+"""Hooks."""
+from .firing_rate_hook import FiringRateHook
+from .new_classifier_hook import NewClassifierHook
+from .skipped_videos_hook import SkippedVideosHook
+
+__all__ = ['FiringRateHook', 'NewClassifierHook', 'SkippedVideosHook']

@@ -1,0 +1,241 @@
+"""Hook that watches the spiking neurons during training and validation."""
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmaction.registry import HOOKS
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from ...models.kernels.plain import Neuron, charge, fire, membrane_dtype
+from ...models.neurons import BaseNeuron
+
+
+@HOOKS.register_module()
+class FiringRateHook(Hook):
+    """Firing rate and membrane potential of every layer of neurons.
+
+    Every ``interval`` iterations of training, and in validation on every
+    ``interval``-th batch, counts spikes and runs over the potentials H
+    before the reset. Writes to every visualizer backend, for mode ``train``
+    or ``val`` and each layer:
+    ``MODE/firing_rate/LAYER``, ``MODE/membrane_mean/LAYER``,
+    ``MODE/membrane_std/LAYER`` and ``MODE/membrane_max/LAYER``. Warns when
+    the dead or the saturated layers change.
+
+    Between the intervals no module has a hook. The statistics of all layers
+    and processes are one tensor, moved to the host once. What activation
+    checkpointing runs again in backward is not counted twice.
+
+    Args:
+        interval (int): Iterations between two records. Defaults to 100.
+        dead (float): Firing rate below which a layer is dead. Defaults to
+            0.001.
+        saturated (float): Firing rate above which a layer is saturated.
+            Defaults to 0.9.
+
+    Raises:
+        ValueError: If an argument is outside of its allowed values.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self,
+                 interval: int = 100,
+                 dead: float = 0.001,
+                 saturated: float = 0.9) -> None:
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval={interval!r} is not allowed: it is a '
+                             'positive integer')
+        if not 0 <= dead < saturated <= 1:
+            raise ValueError(
+                f'dead={dead!r} and saturated={saturated!r} are not allowed: '
+                '0 <= dead < saturated <= 1')
+        self.interval = interval
+        self.dead = dead
+        self.saturated = saturated
+        self._handles: list = []
+        self._in_forward = False
+        self._warned: dict = {}
+
+    # when to record
+    def before_run(self, runner: Any) -> None:
+        """Find the neurons."""
+        if not self._neurons(runner):
+            runner.logger.warning(
+                'FiringRateHook found no spiking neuron in the model')
+
+    def before_train_iter(self, runner: Any, *args: Any, **kwargs: Any
+                          ) -> None:
+        """Start to record, if it is time."""
+        if self.every_n_train_iters(runner, self.interval):
+            self._clear(runner)
+            self._start(runner)
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any
+                         ) -> None:
+        """Stop and write."""
+        if self._handles:
+            self._stop()
+            self._write(runner, 'train', runner.iter + 1)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Forget what was before."""
+        self._clear(runner)
+
+    def before_val_iter(self, runner: Any, batch_idx: int, *args: Any,
+                        **kwargs: Any) -> None:
+        """Start to record, if it is time."""
+        if batch_idx % self.interval == 0:
+            self._start(runner)
+
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Stop."""
+        self._stop()
+
+    def after_val_epoch(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the statistics of all recorded batches."""
+        self._write(runner, 'val', runner.iter)
+
+    # how to record
+    @staticmethod
+    def _model(runner: Any) -> nn.Module:
+        model = runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def _neurons(self, runner: Any) -> dict[str, BaseNeuron]:
+        return {
+            name: module
+            for name, module in self._model(runner).named_modules()
+            if isinstance(module, BaseNeuron)
+        }
+
+    def _clear(self, runner: Any) -> None:
+        self._stop()
+        model = self._model(runner)
+        device = next(model.parameters()).device
+        dtype = torch.float32 if device.type == 'mps' else torch.float64
+        layers = len(self._neurons(runner))
+        # spikes, positions, sum of H, sum of H^2; and the maximum of H
+        self._sums = torch.zeros(layers, 4, dtype=dtype, device=device)
+        self._peaks = self._sums.new_full((layers, 1), -torch.inf)
+
+    def _start(self, runner: Any) -> None:
+        self._stop()
+        root = self._model(runner)
+
+        def enter(*_: Any) -> None:
+            self._in_forward = True
+
+        def leave(*_: Any) -> None:  # what follows is backward
+            self._in_forward = False
+
+        self._handles = [
+            root.register_forward_pre_hook(enter),
+            root.register_forward_hook(leave)
+        ]
+        for layer, neuron in enumerate(self._neurons(runner).values()):
+            self._handles.append(
+                neuron.register_forward_hook(
+                    self._recorder(layer), with_kwargs=True))
+
+    def _stop(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._in_forward = False
+
+    def _recorder(self, layer: int) -> Any:
+
+        @torch.no_grad()
+        def record(neuron: BaseNeuron, args: tuple, kwargs: dict,
+                   output: Tensor | tuple) -> None:
+            if not self._in_forward:
+                return
+            spikes = output[0] if isinstance(output, tuple) else output
+            h = membrane_potentials(neuron, *args, **kwargs)
+            dtype = self._sums.dtype
+            sums = (spikes.sum(dtype=dtype),
+                    self._sums.new_full((), spikes.numel()),
+                    h.sum(dtype=dtype), h.square().sum(dtype=dtype))
+            self._sums[layer] += torch.stack(sums)
+            self._peaks[layer] = torch.maximum(self._peaks[layer],
+                                               h.max().to(dtype))
+
+        return record
+
+    # what to write
+    def _write(self, runner: Any, mode: str, step: int) -> None:
+        if not len(self._sums):
+            return
+        all_reduce(self._sums, 'sum')
+        all_reduce(self._peaks, 'max')
+        rows = torch.cat([self._sums, self._peaks], dim=1).tolist()
+        scalars, rates = {}, {}
+        for name, row in zip(self._neurons(runner), rows, strict=True):
+            spikes, positions, total, squares, peak = row
+            if not positions:  # the neuron was not called
+                continue
+            mean = total / positions
+            std = max(squares / positions - mean**2, 0)**.5
+            rates[name] = spikes / positions
+            for key, value in dict(
+                    firing_rate=rates[name],
+                    membrane_mean=mean,
+                    membrane_std=std,
+                    membrane_max=peak).items():
+                scalars[f'{mode}/{key}/{name}'] = value
+        if not scalars:
+            runner.logger.warning(
+                'FiringRateHook saw no neuron at work: a compiled model '
+                'does not call the hooks of its layers')
+            return
+        runner.visualizer.add_scalars(scalars, step=step)
+        self._warn(runner, mode, rates)
+
+    def _warn(self, runner: Any, mode: str, rates: dict[str, float]) -> None:
+        found: dict[str, Sequence[str]] = {
+            f'dead (firing rate < {self.dead:.2%})':
+            [name for name, rate in rates.items() if rate < self.dead],
+            f'saturated (firing rate > {self.saturated:.2%})':
+            [name for name, rate in rates.items() if rate > self.saturated]
+        }
+        for what, names in found.items():
+            if names and names != self._warned.get((mode, what)):
+                runner.logger.warning(
+                    f'{mode}: {len(names)} of {len(rates)} layers of neurons '
+                    f'are {what}: {", ".join(names)}')
+            self._warned[mode, what] = names
+
+
+def membrane_potentials(neuron: BaseNeuron,
+                        x: Tensor,
+                        v: Tensor | None = None,
+                        *,
+                        num_steps: int = 1,
+                        return_v: bool = False) -> Tensor:
+    """Potentials H before the reset, of all steps, in the membrane's dtype.
+
+    Args:
+        neuron (BaseNeuron): The neuron.
+        x (Tensor): Its input (B * num_steps, ...), step fastest.
+        v (Tensor, optional): Potential before the first step (B, ...).
+            Defaults to None, ``v_reset``.
+        num_steps (int): Number of steps. Defaults to 1.
+        return_v (bool): Of the neuron's forward; not used.
+
+    Returns:
+        Tensor: (B, num_steps, ...).
+    """
+    rules = Neuron(neuron.v_threshold - neuron.v_reset, neuron.reset,
+                   neuron.surrogate)
+    x = x.to(membrane_dtype(x.dtype))
+    v = None if v is None else v.to(x.dtype) - neuron.v_reset
+    potentials = []
+    for x_t in x.unflatten(0, (-1, num_steps)).unbind(1):
+        h = charge(x_t, v, neuron.decay())
+        _, v = fire(h, rules)
+        potentials.append(h)
+    return torch.stack(potentials, 1) + neuron.v_reset

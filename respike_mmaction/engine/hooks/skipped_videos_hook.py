@@ -1,0 +1,87 @@
+"""Report of the videos that could not be read."""
+import os.path as osp
+from collections.abc import Iterator
+
+from mmaction.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from ...datasets import ResilientVideoDataset
+
+__all__ = ['SkippedVideosHook']
+
+
+def _resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
+    """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...)."""
+    if isinstance(dataset, ResilientVideoDataset):
+        yield dataset
+        return
+    wrapped = getattr(dataset, 'datasets', None) or [
+        getattr(dataset, 'dataset', None)
+    ]
+    for inner in wrapped:
+        if inner is not None:
+            yield from _resilient_datasets(inner)
+
+
+@HOOKS.register_module()
+class SkippedVideosHook(Hook):
+    """Say how many videos were skipped, and which, every epoch and at the end.
+
+    For every :class:`ResilientVideoDataset` of the run, over all ranks and
+    worker processes. All names are written to ``skipped_videos_<mode>.txt``
+    beside the log; the log itself names up to ``max_names`` an epoch.
+
+    Args:
+        max_names (int): Number of names in the log. Defaults to 100.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, max_names: int = 100) -> None:
+        self.max_names = max_names
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Report on the training set so far (all ranks)."""
+        self._report(runner, 'train', f'after epoch {runner.epoch + 1}')
+
+    def after_train(self, runner: Runner) -> None:
+        """Report on the training set at the end (all ranks)."""
+        self._report(runner, 'train', 'in the whole training')
+
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: dict | None = None) -> None:
+        """Report on the validation set (all ranks)."""
+        self._report(runner, 'val', 'counted as wrong answers')
+
+    def after_test_epoch(self,
+                         runner: Runner,
+                         metrics: dict | None = None) -> None:
+        """Report on the test set (all ranks)."""
+        self._report(runner, 'test', 'counted as wrong answers')
+
+    def _report(self, runner: Runner, mode: str, when: str) -> None:
+        loader = getattr(runner, f'{mode}_dataloader')
+        for dataset in _resilient_datasets(loader.dataset):
+            dataset.share_skipped()
+            names = dataset.skipped_videos()
+            if not is_main_process():
+                continue
+            text = f'{mode}: {len(names)} of {len(dataset)} videos skipped'
+            if not names:
+                runner.logger.info(f'{text} {when}')
+                continue
+            path = osp.join(runner.log_dir, f'skipped_videos_{mode}.txt')
+            with open(path, 'w', encoding='utf-8') as file:
+                file.writelines(f'{name}\n' for name in names)
+            shown = names[:self.max_names]
+            more = len(names) - len(shown)
+            runner.logger.warning('\n  '.join([
+                f'{text} {when}, all named in {path}:', *shown,
+                *([f'and {more} more'] if more else [])
+            ]))
+
+

@@ -1,0 +1,4 @@
+"""Spiking backbones."""
+from .spiking_resnet import SpikingBasicBlock, SpikingResNet
+
+__all__ = ['SpikingBasicBlock', 'SpikingResNet']

@@ -1,0 +1,219 @@
+"""Spiking ResNet with pre-activation blocks and membrane shortcuts.
+
+ReSpike, arXiv 2409.01564, section 3; the block follows "Advancing Spiking
+Neural Networks towards Deep Residual Learning" (MS-ResNet, arXiv 2112.08954),
+the pooled shortcut ResNet-D (arXiv 1812.01187).
+"""
+from collections.abc import Callable, Sequence
+
+from mmaction.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..layers import StepBatchNorm2d, recompute
+from ..neurons import build_neuron
+
+# Called after every stage with (stage index from 0, feature map); what it
+# returns replaces the feature map.
+Fuse = Callable[[int, Tensor], Tensor]
+
+
+class SpikingBasicBlock(nn.Module):
+    """Neuron - conv3x3 - BN - neuron - conv3x3 - BN plus a real shortcut.
+
+    The shortcut carries the real-valued block input (a sum of membrane
+    inputs), not spikes: identity, or 2x2 average pooling - 1x1 conv - BN
+    where the shape changes.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the first convolution.
+        num_steps (int): Steps S folded into the batch, step fastest.
+        neuron (dict): Config of the neurons.
+        norm_statistics (str): ``'per_step'`` or ``'shared'``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int,
+                 num_steps: int, neuron: dict, norm_statistics: str) -> None:
+        super().__init__()
+
+        def norm() -> StepBatchNorm2d:
+            return StepBatchNorm2d(
+                out_channels, num_steps, statistics=norm_statistics)
+
+        self.num_steps = num_steps
+        self.neuron1 = build_neuron(neuron)
+        self.conv1 = nn.Conv2d(
+            in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = norm()
+        self.neuron2 = build_neuron(neuron)
+        self.conv2 = nn.Conv2d(
+            out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = norm()
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            # ceil_mode: an odd size shrinks as in the strided convolution;
+            # on even sizes this is the paper's plain pooling
+            pool = nn.AvgPool2d(stride, ceil_mode=True,
+                                count_include_pad=False)
+            conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            self.downsample = nn.Sequential(pool, conv, norm())
+
+    def _first(self, x: Tensor) -> Tensor:
+        return self.conv1(self.neuron1(x, num_steps=self.num_steps))
+
+    def _second(self, x: Tensor) -> Tensor:
+        x = self.neuron2(self.bn1(x), num_steps=self.num_steps)
+        return self.conv2(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Membrane inputs (B*S, C, H, W) of this block to the next one's."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        # Potentials, spikes and the normalised input are made again in
+        # backward: one cheap pass instead of three kept tensors.
+        x = recompute(self._first, x, preserve_rng_state=False)
+        x = recompute(self._second, x, preserve_rng_state=False)
+        return self.bn2(x) + shortcut
+
+
+@MODELS.register_module()
+class SpikingResNet(BaseModule):
+    """Spiking ResNet (paper, section 3; DESIGN: pre-activation blocks).
+
+    The stem (3x3 convolution of stride 2 and BatchNorm, no pooling) and four
+    stages of stride 2 turn a 224 x 224 input into maps of 56, 28, 14 and 7.
+    All layers but the neurons are independent of the step, so each runs once
+    over all steps, folded into the batch.
+
+    Args:
+        depth (int): 10, 18 or 34. Defaults to 18, the paper's.
+        in_channels (int): Channels of a frame. Defaults to 3.
+        base_channels (int): Width of the first stage; the others double it.
+            Defaults to 64, the paper's.
+        num_steps (int): Steps S in a sequence, the analogue of
+            ``num_segments`` of ``ResNetTSM``. The batch is (B*S), step
+            fastest. Defaults to 1. Set by :class:`ReSpikeRecognizer`.
+        neuron (dict, optional): Config of the neurons, for instance
+            ``dict(type='LIFNeuron', tau=4 / 3)``. Defaults to None, which is
+            that one, the paper's.
+        norm_statistics (str): In training, ``'per_step'`` normalises every
+            step by its own batch statistics, as the published code does;
+            ``'shared'`` takes one statistic over all steps (tdBN). Equal in
+            evaluation and for one step. Defaults to ``'per_step'``.
+        with_cp (bool | Sequence[bool]): Activation checkpointing, for all or
+            for each of the four stages. Defaults to False.
+        out_indices (Sequence[int]): Stages whose maps are returned. Defaults
+            to ``(3, )``.
+        init_cfg (dict | list[dict], optional): Initialization. Defaults to
+            None: Kaiming for convolutions, 1 for BatchNorm weights.
+
+    Attributes:
+        out_channels (tuple[int]): Widths of the four stages.
+
+    Raises:
+        ValueError: For a size, neuron, surrogate or option that is not
+            allowed, naming it and what is.
+    """
+
+    arch_settings = {
+        10: (1, 1, 1, 1),
+        18: (2, 2, 2, 2),
+        34: (3, 4, 6, 3),
+    }
+
+    def __init__(self,
+                 depth: int = 18,
+                 in_channels: int = 3,
+                 base_channels: int = 64,
+                 num_steps: int = 1,
+                 neuron: dict | None = None,
+                 norm_statistics: str = 'per_step',
+                 with_cp: bool | Sequence[bool] = False,
+                 out_indices: Sequence[int] = (3, ),
+                 init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg=init_cfg or [
+            dict(type='Kaiming', layer='Conv2d'),
+            dict(type='Constant', layer='BatchNorm2d', val=1.)
+        ])
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth={depth!r} is not allowed for '
+                             f'SpikingResNet: it is one of '
+                             f'{tuple(self.arch_settings)}')
+        for name, value in dict(
+                in_channels=in_channels,
+                base_channels=base_channels,
+                num_steps=num_steps).items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f'{name}={value!r} is not allowed for SpikingResNet: it '
+                    'is a positive integer')
+        if not out_indices or not set(out_indices) <= {0, 1, 2, 3}:
+            raise ValueError(f'out_indices={out_indices!r} is not allowed: '
+                             'stages are numbered 0, 1, 2, 3')
+        self.depth = depth
+        self.num_steps = num_steps
+        self.out_indices = tuple(out_indices)
+        self.with_cp = self._per_stage(with_cp)
+        self.out_channels = tuple(base_channels * 2**i for i in range(4))
+        neuron = dict(type='LIFNeuron', tau=4 / 3) if neuron is None \
+            else neuron
+
+        self.conv1 = nn.Conv2d(
+            in_channels, base_channels, 3, stride=2, padding=1, bias=False)
+        self.bn1 = StepBatchNorm2d(
+            base_channels, num_steps, statistics=norm_statistics)
+        width = base_channels
+        for i, num_blocks in enumerate(self.arch_settings[depth]):
+            blocks = []
+            for j in range(num_blocks):
+                blocks.append(
+                    SpikingBasicBlock(width, self.out_channels[i],
+                                      1 if j else 2, num_steps, neuron,
+                                      norm_statistics))
+                width = self.out_channels[i]
+            setattr(self, f'layer{i + 1}', nn.Sequential(*blocks))
+
+    @staticmethod
+    def _per_stage(with_cp: bool | Sequence[bool]) -> tuple[bool, ...]:
+        if isinstance(with_cp, bool):
+            return (with_cp, ) * 4
+        if len(with_cp) != 4 or not all(isinstance(c, bool) for c in with_cp):
+            raise ValueError(
+                f'with_cp={with_cp!r} is not allowed: it is a bool, or one '
+                'for each of the four stages')
+        return tuple(with_cp)
+
+    def forward(self,
+                x: Tensor,
+                fuse: Fuse | None = None) -> Tensor | tuple[Tensor, ...]:
+        """Run all steps through the four stages.
+
+        Args:
+            x (Tensor): Real-valued frames, (B*S, C, H, W), step fastest.
+            fuse (Callable, optional): ``fuse(stage_index, feature)`` is
+                called after each stage and its result goes on to the next.
+                Defaults to None.
+
+        Returns:
+            Tensor | tuple[Tensor]: The real-valued map of the last stage,
+            (B*S, 8 * base_channels, H / 32, W / 32), or the maps of
+            ``out_indices``, after ``fuse``.
+
+        Raises:
+            ValueError: If the batch does not hold whole sequences.
+        """
+        if x.shape[0] % self.num_steps:
+            raise ValueError(
+                f'SpikingResNet got a batch of {x.shape[0]} frames: it takes '
+                f'a multiple of num_steps={self.num_steps}, step fastest')
+        x = self.bn1(self.conv1(x))
+        outs = []
+        for i in range(4):
+            stage = getattr(self, f'layer{i + 1}')
+            x = recompute(stage, x) if self.with_cp[i] else stage(x)
+            if fuse is not None:
+                x = fuse(i, x)
+            if i in self.out_indices:
+                outs.append(x)
+        return outs[0] if len(outs) == 1 else tuple(outs)

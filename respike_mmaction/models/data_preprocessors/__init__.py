@@ -1,0 +1,4 @@
+"""Data preprocessors."""
+from .respike_data_preprocessor import ReSpikeDataPreprocessor
+
+__all__ = ['ReSpikeDataPreprocessor']

@@ -1,0 +1,173 @@
+"""Recognizer head of ReSpike: per-stage fusion and the classifier."""
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmengine.model.weight_init import normal_init
+from torch import Tensor, nn
+
+from ..layers import FusionBlock, recompute
+
+# Pooling factor of the stages that ``downsample`` fuses on the stage-3 grid.
+POOLING = {0: 4, 1: 2}
+
+
+@MODELS.register_module()
+class CrossAttentionFusion(BaseHead):
+    """Cross-attention fusion and classifier (ReSpike, paper section 3).
+
+    After each spiking stage, the map of every residual step attends to the
+    map of its key frame at the same stage (:class:`FusionBlock`); the fused
+    map feeds the next spiking stage. The class scores of a group are a linear
+    layer of the pooled last maps of both branches, the spiking one averaged
+    over its S steps; those of a view are the mean of its K groups' logits.
+
+    Args:
+        num_classes (int): Number of classes.
+        key_channels (Sequence[int], optional): Channels of the key-frame
+            maps at the four stages. :class:`ReSpikeRecognizer` reads them
+            from the backbone. Defaults to None.
+        spiking_channels (Sequence[int], optional): Likewise of the spiking
+            maps: multiples of 32. Defaults to None.
+        downsample (bool): Fuse stages 1 and 2 on the grid of stage 3 (4x4 and
+            2x2 average pooling before, bilinear upsampling after; the fused
+            map replaces the stage's), as the published recipes do; otherwise
+            stages 2 to 4 are fused at full resolution and stage 1 is not
+            (it has no parameters then). Defaults to True.
+        head_channels (int): Width of an attention head. Defaults to 32, the
+            paper's.
+        dropout_ratio (float): Dropout before the classifier. Defaults to 0,
+            the paper's.
+        init_std (float, optional): Standard deviation of the classifier's
+            initial weights. Defaults to None: PyTorch's initialization, as in
+            the published code.
+        with_cp (bool): Checkpoint the activations of every fusion. Defaults
+            to False.
+        in_channels (int, optional): Input channels of the classifier, if
+            they are to be checked. Defaults to None.
+        **kwargs: Arguments of ``BaseHead``: ``loss_cls``,
+            ``label_smooth_eps``, ``topk``, ``average_clips`` ...
+
+    Raises:
+        ValueError: For channels that do not fit.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 key_channels: Sequence[int] | None = None,
+                 spiking_channels: Sequence[int] | None = None,
+                 downsample: bool = True,
+                 head_channels: int = 32,
+                 dropout_ratio: float = 0.,
+                 init_std: float | None = None,
+                 with_cp: bool = False,
+                 in_channels: int | None = None,
+                 **kwargs) -> None:
+        self._check_channels(key_channels, spiking_channels, head_channels)
+        fitting = key_channels[-1] + spiking_channels[-1]
+        if in_channels not in (None, fitting):
+            raise ValueError(
+                f'in_channels={in_channels} does not fit CrossAttentionFusion:'
+                f' the last key-frame map has {key_channels[-1]} channels and '
+                f'the last spiking map {spiking_channels[-1]}, together '
+                f'{fitting}; leave it out to have it set')
+        super().__init__(num_classes, fitting, **kwargs)
+        self.downsample = downsample
+        self.init_std = init_std
+        self.with_cp = with_cp
+        stages = range(4) if downsample else range(1, 4)
+        self.fusions = nn.ModuleDict({
+            f'stage{i + 1}':
+            FusionBlock(spiking_channels[i], key_channels[i], head_channels)
+            for i in stages
+        })
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc_cls = nn.Linear(self.in_channels, num_classes)
+
+    @staticmethod
+    def _check_channels(key_channels: Sequence[int] | None,
+                        spiking_channels: Sequence[int] | None,
+                        head_channels: int) -> None:
+        for name, channels in dict(
+                key_channels=key_channels,
+                spiking_channels=spiking_channels).items():
+            if channels is None or len(channels) != 4:
+                raise ValueError(
+                    f'{name}={channels!r} is not allowed for '
+                    'CrossAttentionFusion: it is the channels of four stages '
+                    '(ReSpikeRecognizer reads them from the backbones)')
+        for channels in spiking_channels:
+            if channels % 32 or channels % head_channels:
+                raise ValueError(
+                    f'spiking_channels={tuple(spiking_channels)} is not '
+                    'allowed for CrossAttentionFusion: each is a multiple of '
+                    f'32 (GroupNorm) and of head_channels={head_channels}; '
+                    'set base_channels of the spiking backbone to such a one')
+
+    def init_weights(self) -> None:
+        """Initialize the classifier; a fusion starts as the identity."""
+        super().init_weights()
+        if self.init_std is not None:
+            normal_init(self.fc_cls, std=self.init_std)
+
+    def fuse_with(self, key_maps: Sequence[Tensor]
+                  ) -> Callable[[int, Tensor], Tensor]:
+        """The callable that ``SpikingResNet.forward`` takes as ``fuse``.
+
+        Args:
+            key_maps (Sequence[Tensor]): Key-frame maps of the four stages,
+                (G, C', h, w).
+
+        Returns:
+            Callable: ``fuse(stage_index, feature)`` from a spiking map
+            (G*S, C, h, w), step fastest, to the fused map of that shape.
+        """
+
+        def fuse(stage_index: int, feature: Tensor) -> Tensor:
+            name = f'stage{stage_index + 1}'
+            if name not in self.fusions:
+                return feature
+            args = self.fusions[name], stage_index, feature
+            if self.with_cp:
+                return recompute(self._fuse, *args, key_maps[stage_index])
+            return self._fuse(*args, key_maps[stage_index])
+
+        return fuse
+
+    def _fuse(self, fusion: FusionBlock, stage_index: int, feature: Tensor,
+              keys: Tensor) -> Tensor:
+        pool = POOLING.get(stage_index, 1) if self.downsample else 1
+        if pool == 1:
+            return fusion(feature, keys)
+        size = feature.shape[2:]
+        feature, keys = (
+            # ceil_mode: sizes that the factor does not divide
+            F.avg_pool2d(x, pool, ceil_mode=True, count_include_pad=False)
+            for x in (feature, keys))
+        return F.interpolate(
+            fusion(feature, keys), size, mode='bilinear', align_corners=False)
+
+    def forward(self, feats: tuple[Tensor, Tensor], num_groups: int,
+                **kwargs) -> Tensor:
+        """Class scores of every view.
+
+        Args:
+            feats (tuple[Tensor]): Last key-frame maps, (N*V*K, C', h, w), and
+                last spiking maps, (N*V*K*S, C, h, w).
+            num_groups (int): Groups K of a view.
+            **kwargs: Not used.
+
+        Returns:
+            Tensor: Logits, (N*V, num_classes).
+        """
+        key_map, spiking_map = feats
+        keys = key_map.mean((2, 3))  # (N*V*K, C')
+        spikes = spiking_map.mean((2, 3))  # (N*V*K*S, C)
+        spikes = spikes.unflatten(0, (keys.shape[0], -1)).mean(1)
+        logits = self.fc_cls(self.dropout(torch.cat((keys, spikes), dim=1)))
+        if logits.dtype == torch.bfloat16:
+            # BaseHead takes the top-k accuracy in NumPy, which lacks bfloat16
+            logits = logits.float()
+        return logits.unflatten(0, (-1, num_groups)).mean(1)

@@ -1,0 +1,165 @@
+"""The neuron's scan over its steps: one autograd node, several kernels."""
+import math
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from . import available, compiled, compiled_or_eager, eager, plain
+from .plain import Neuron, membrane_dtype
+
+BACKENDS = ('auto', 'torch', 'compile', 'triton')
+
+# Elements from which 'auto' compiles: below, a call of the eager kernel is
+# so short that compiling (seconds, once) would hardly ever be repaid.
+COMPILE_FROM = 2**18
+
+
+def spike_scan(x: Tensor,
+               num_steps: int,
+               *,
+               decay: float | Tensor | None,
+               threshold: float,
+               reset: str,
+               surrogate: object,
+               v: Tensor | None = None,
+               return_v: bool = False,
+               backend: str = 'auto') -> Tensor | tuple[Tensor, Tensor]:
+    r"""Charge, fire and reset, step after step, as one autograd node.
+
+    .. math::
+        H_t = \lambda V_{t-1} + (1 - \lambda) X_t, \quad
+        S_t = [H_t \ge v_{threshold}], \quad
+        V_t = (1 - S_t) H_t \;\text{(hard) or}\;
+              H_t - v_{threshold} S_t \;\text{(soft)}
+
+    The resting potential is 0. The reset is detached. The node keeps ``x``
+    (and ``v``) for backward and nothing else: potentials and spikes are
+    made again from it. All backends round alike, so that their spikes are
+    equal bit for bit in float32 and float64.
+
+    Args:
+        x (Tensor): Input (B * S, ...), step fastest, floating point, of any
+            memory format. Half precision is computed in float32.
+        num_steps (int): Number of steps S.
+        decay (float | Tensor, optional): :math:`\lambda`, a number or a
+            scalar tensor, which then gets its gradient; None for no leak,
+            :math:`H_t = V_{t-1} + X_t`.
+        threshold (float): Firing threshold.
+        reset (str): 'hard' or 'soft'.
+        surrogate (Surrogate): Surrogate gradient.
+        v (Tensor, optional): Potential before the first step (B, ...).
+            Defaults to None, 0.
+        return_v (bool): Also return the potential after the last step.
+            Defaults to False.
+        backend (str): 'torch', eager PyTorch; 'compile', fused by
+            torch.compile (on a CPU it needs a C++ compiler); 'triton', CUDA
+            only; 'auto', the fastest one at hand: on CUDA 'triton', on a
+            CPU 'compile' if there is a compiler and ``x`` has 2 ** 18
+            elements or more, else 'torch'. Within a compiled model the scan
+            is always fused with its neighbours. Defaults to 'auto'.
+
+    Returns:
+        Tensor | tuple[Tensor, Tensor]: Spikes, 0 or 1, of the shape, dtype
+        and memory format of ``x``; with ``return_v`` also the potential
+        after the last step (B, ...), float32 for half precision inputs.
+
+    Raises:
+        TypeError: If ``x`` is not a floating point tensor.
+        ValueError: If shapes do not fit or a name is unknown.
+        RuntimeError: If a forced backend is not available.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f'x must be a floating point tensor, got {x.dtype}')
+    if num_steps < 1 or x.shape[0] % num_steps:
+        raise ValueError(
+            f'the batch of x must be a multiple of num_steps, got the shape '
+            f'{tuple(x.shape)} and num_steps={num_steps!r}')
+    if v is not None:
+        shape = (x.shape[0] // num_steps, *x.shape[1:])
+        if tuple(v.shape) != shape:
+            raise ValueError(f'v must have the shape {shape}, got '
+                             f'{tuple(v.shape)}')
+        v = v.to(membrane_dtype(x.dtype))
+    # (B, S, N), with N running as memory does: a view in every format
+    order = [0, *sorted(range(1, x.ndim), key=lambda axis: -x.stride(axis))]
+    back = [order.index(axis) for axis in range(x.ndim)]
+    shape = [x.shape[axis] for axis in order[1:]]
+    folded = (x.shape[0] // num_steps, num_steps, math.prod(shape))
+    if v is not None:
+        v = v.permute(order).reshape(folded[::2])
+    args = (x.permute(order).reshape(folded), v, decay,
+            Neuron(threshold, reset, surrogate), return_v)
+    kernel = _choose(backend, x, surrogate)
+    if torch.is_grad_enabled() and any(
+            isinstance(z, Tensor) and z.requires_grad for z in args[:3]):
+        spikes, v_last = _SpikeScan.apply(*args, kernel)
+    else:
+        spikes, v_last = kernel.forward(*args)
+    spikes = spikes.view(x.shape[0], *shape).permute(back)
+    if not return_v:
+        return spikes
+    return spikes, v_last.view(folded[0], *shape).permute(back)
+
+
+def _choose(backend: str, x: Tensor, surrogate: object) -> ModuleType:
+    """The module whose forward and backward do the work."""
+    if backend not in BACKENDS:
+        raise ValueError(
+            f'backend must be one of {BACKENDS}, got {backend!r}')
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return plain
+    if backend == 'auto':
+        return _fastest(x, surrogate)
+    if backend == 'compile':
+        available.require_compile(x.device)
+    elif backend == 'triton':
+        available.require_triton(x.device, surrogate)
+    return _kernel(backend)
+
+
+def _kernel(backend: str) -> ModuleType:
+    if backend == 'triton':
+        from . import triton_scan  # imports Triton
+        return triton_scan
+    return compiled if backend == 'compile' else eager
+
+
+def _fastest(x: Tensor, surrogate: object) -> ModuleType:
+    """The kernel that 'auto' stands for."""
+    if (x.device.type == 'cuda' and available.in_triton(surrogate)
+            and available.triton_works(x.device.index)):
+        return _kernel('triton')
+    if (x.device.type == 'cpu' and x.numel() >= COMPILE_FROM
+            and available.compile_works()):
+        return compiled_or_eager
+    return eager
+
+
+class _SpikeScan(torch.autograd.Function):
+    """Keeps its input only, and makes the potentials again in backward."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, v: Tensor | None,
+                decay: float | Tensor | None, neuron: Neuron, return_v: bool,
+                kernel: ModuleType) -> tuple[Tensor, Tensor | None]:
+        learnt = isinstance(decay, Tensor)
+        ctx.save_for_backward(x, v, decay if learnt else None)
+        ctx.set_materialize_grads(False)
+        ctx.decay = None if learnt else decay
+        ctx.neuron, ctx.kernel = neuron, kernel
+        return kernel.forward(x, v, decay, neuron, return_v)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor | None,
+                 grad_v: Tensor | None) -> tuple:
+        x, v, decay = ctx.saved_tensors
+        grad_x, grad_v, grad_decay = ctx.kernel.backward(
+            x, v, grad, grad_v, ctx.decay if decay is None else decay,
+            ctx.neuron)
+        if grad_decay is not None:
+            grad_decay = grad_decay.to(decay.dtype)
+        return (grad_x, None if v is None else grad_v, grad_decay, None, None,
+                None)

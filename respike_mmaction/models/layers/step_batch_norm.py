@@ -1,0 +1,269 @@
+"""BatchNorm over folded steps, with the batch statistics of every step."""
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+STATISTICS = ('per_step', 'shared')
+
+_thread = threading.local()
+
+
+@contextmanager
+def frozen_running_statistics() -> Iterator[None]:
+    """Let training forwards of this thread leave running statistics alone.
+
+    Their output is the same. Activation checkpointing runs a forward a
+    second time, in backward; under this context, as its recompute context
+    (``context_fn`` of :func:`torch.utils.checkpoint.checkpoint`), the
+    statistics do not move twice.
+
+    Yields:
+        None: Nothing.
+    """
+    before = _is_frozen()
+    _thread.frozen = True
+    try:
+        yield
+    finally:
+        _thread.frozen = before
+
+
+def _is_frozen() -> bool:
+    return getattr(_thread, 'frozen', False)
+
+
+class StepBatchNorm2d(nn.BatchNorm2d):
+    r"""BatchNorm2d over (B * S, C, H, W), step fastest.
+
+    With ``statistics='per_step'`` training computes what
+    :class:`torch.nn.BatchNorm2d` computes on the S steps one after another:
+    step t is normalised by the mean and variance of its own (B, C, H, W),
+    and the running statistics r move S times,
+
+    .. math::
+        r \leftarrow (1 - m)^S r + \sum_{t=1}^{S} m (1 - m)^{S - t} x_t ,
+
+    with m the momentum and :math:`x_t` the mean or unbiased variance of
+    step t. All steps are normalised at once, in the memory format of the
+    input. In eval mode it is BatchNorm2d, and it has the same state_dict.
+
+    Args:
+        num_features (int): Number of channels C.
+        num_steps (int): Number of steps S. Defaults to 1.
+        statistics (str): 'per_step' (the published training), or 'shared',
+            one mean and variance over all steps, as in tdBN (Zheng et al.,
+            AAAI 2021). Defaults to 'per_step'.
+        **kwargs: Arguments of :class:`torch.nn.BatchNorm2d`.
+
+    Raises:
+        ValueError: If an argument is outside of its allowed values.
+    """
+
+    def __init__(self,
+                 num_features: int,
+                 num_steps: int = 1,
+                 statistics: str = 'per_step',
+                 **kwargs) -> None:
+        super().__init__(num_features, **kwargs)
+        if statistics not in STATISTICS:
+            raise ValueError(f'statistics must be one of {STATISTICS}, got '
+                             f'{statistics!r}')
+        if num_steps < 1:
+            raise ValueError(f'num_steps must be at least 1, got '
+                             f'{num_steps!r}')
+        self.num_steps = num_steps
+        self.statistics = statistics
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise.
+
+        Args:
+            x (Tensor): (B * S, C, H, W), step fastest, contiguous or
+                channels_last.
+
+        Returns:
+            Tensor: Like ``x``.
+
+        Raises:
+            ValueError: If ``x`` has not this shape, or a single value per
+                channel and step in training.
+        """
+        S = self.num_steps if self.statistics == 'per_step' else 1
+        frozen = _is_frozen()
+        if not self.training or (S == 1 and not frozen):
+            return super().forward(x)
+        self._check_input_dim(x)
+        N, C, H, W = x.shape
+        if N % S:
+            raise ValueError(
+                f'the batch of x must be a multiple of num_steps, got the '
+                f'shape {tuple(x.shape)} and num_steps={S}')
+        count = N // S * H * W
+        if count <= 1:
+            raise ValueError('training needs more than one value per channel '
+                             f'and step, got the shape {tuple(x.shape)}')
+        if S == 1:
+            # on copies: checkpointing must see the same tensors saved again
+            running = (self.running_mean, self.running_var)
+            return F.batch_norm(
+                x, *(None if r is None else r.clone() for r in running),
+                self.weight, self.bias, True, 0., self.eps)
+        y, mean, var = _normalize(x, self.weight, self.bias, S, self.eps)
+        if self.track_running_stats and not frozen:
+            self._track(mean, var, count)
+        return y
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics by mean and biased var (S, C)."""
+        S, m = len(mean), self.momentum
+        if m is None:  # cumulative average over all batches
+            tracked = float(self.num_batches_tracked)
+            keep, shares = tracked / (tracked + S), [1 / (tracked + S)] * S
+        else:
+            keep = (1 - m)**S
+            shares = [m * (1 - m)**(S - 1 - t) for t in range(S)]
+        for running, steps, scale in ((self.running_mean, mean, 1.),
+                                      (self.running_var, var,
+                                       count / (count - 1))):
+            running.mul_(keep)
+            for share, step in zip(shares, steps, strict=True):
+                running.add_(step.to(running.dtype), alpha=share * scale)
+        self.num_batches_tracked += S
+
+    def extra_repr(self) -> str:
+        """The settings, for ``print(model)``."""
+        return (f'{super().extra_repr()}, num_steps={self.num_steps}, '
+                f'statistics={self.statistics!r}')
+
+
+def _normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None,
+               S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise every step; also its mean and biased variance (S, C)."""
+    N, C, H, W = x.shape
+    if not _is_channels_last(x):
+        # to BatchNorm the steps are so many channels more
+        mean, var = (z.view(-1) for z in _statistics_like(x, S, C))
+        y = F.batch_norm(
+            x.reshape(N // S, S * C, H, W), mean, var,
+            None if weight is None else weight.repeat(S),
+            None if bias is None else bias.repeat(S), True, 1.0, eps)
+        count = N // S * H * W
+        return (y.view(N, C, H, W), mean.view(S, C),
+                var.view(S, C) * ((count - 1) / count))
+    if weight is None:
+        weight = x.new_ones(C)
+    if bias is None:
+        bias = torch.zeros_like(weight)
+    if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+        return _ChannelsLastNorm.apply(x, weight, bias, S, eps)
+    # left to the compiler, or to CUDA's own kernels
+    z = _steps(x, S).to(_stat_dtype(x))  # (B, S, H * W, C)
+    var, mean = torch.var_mean(z, (0, 2), correction=0)  # (S, C)
+    scale = weight * (var + eps).rsqrt()
+    y = torch.addcmul((bias - mean * scale)[:, None], z, scale[:, None])
+    y = y.to(x.dtype).view(N, H, W, C).permute(0, 3, 1, 2)
+    return y, mean.detach(), var.detach()
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return (x.is_contiguous(memory_format=torch.channels_last)
+            and not x.is_contiguous())
+
+
+def _stat_dtype(x: Tensor) -> torch.dtype:
+    """Statistics of half precision are taken in float32."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _statistics_like(x: Tensor, S: int, C: int) -> tuple[Tensor, Tensor]:
+    dtype = _stat_dtype(x)
+    return x.new_zeros(S, C, dtype=dtype), x.new_ones(S, C, dtype=dtype)
+
+
+def _steps(x: Tensor, S: int) -> Tensor:
+    """(B * S, C, H, W) in channels_last as (B, S, H * W, C), a view."""
+    N, C, H, W = x.shape
+    return x.permute(0, 2, 3, 1).view(N // S, S, H * W, C)
+
+
+class _ChannelsLastNorm(torch.autograd.Function):
+    """Per-step BatchNorm in channels_last on a CPU.
+
+    The channels of a step are not contiguous over the batch, so that no
+    BatchNorm kernel reads them at once. Each image is reduced on its own by
+    PyTorch's kernels (which take channels_last images), and the images'
+    statistics are combined exactly (Chan et al., 1983). What remains is one
+    multiply-add a value, from vectors (S, C).
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor,
+                S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        dtype = _stat_dtype(x)
+        parts = [
+            torch.batch_norm_update_stats(image.to(dtype), None, None, 0.)
+            for image in x.split(1)
+        ]
+        means, variances = (
+            torch.stack(z).unflatten(0, (-1, S))
+            for z in zip(*parts, strict=True))  # (B, S, C)
+        mean = means.mean(0)
+        var = variances.mean(0) + (means - mean).square_().mean(0)
+        scale = weight * (var + eps).rsqrt()
+        shift = torch.addcmul(bias, mean, scale, value=-1)
+        y = torch.empty_like(x)
+        for source, target in zip(_steps(x, S), _steps(y, S), strict=True):
+            if x.dtype == dtype:
+                torch.addcmul(shift[:, None], source, scale[:, None],
+                              out=target)
+            else:
+                target.copy_(
+                    torch.addcmul(shift[:, None], source.to(dtype),
+                                  scale[:, None]))
+        ctx.save_for_backward(x, weight, mean, var)
+        ctx.args = S, eps
+        ctx.mark_non_differentiable(mean, var)
+        return y, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor) -> tuple:
+        x, weight, mean, var = ctx.saved_tensors
+        S, eps = ctx.args
+        dtype = mean.dtype
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        # sums of g (x - mean) / std and of g, by the backward of eval mode
+        sums = [
+            torch.ops.aten.native_batch_norm_backward(
+                g.to(dtype), image.to(dtype), None, mean[i % S], var[i % S],
+                None, None, False, eps, [False, True, True])[1:]
+            for i, (g, image) in enumerate(
+                zip(grad.split(1), x.split(1), strict=True))
+        ]
+        grad_weight, grad_bias = (
+            torch.stack(z).unflatten(0, (-1, S)).sum(0)
+            for z in zip(*sums, strict=True))  # (S, C)
+        # dx = scale (g - mean(g) - xhat mean(g xhat)), as a multiply-add
+        count = x.numel() // (S * mean.shape[1])
+        inverse = (var + eps).rsqrt()
+        scale = weight * inverse
+        slope = scale * inverse * grad_weight / -count
+        shift = scale * grad_bias / -count - slope * mean
+        grad_x = torch.empty_like(x)
+        for source, g, target in zip(
+                *(_steps(z, S) for z in (x, grad, grad_x)), strict=True):
+            out = target if x.dtype == dtype else torch.empty_like(
+                target, dtype=dtype)
+            torch.addcmul(shift[:, None], source.to(dtype), slope[:, None],
+                          out=out)
+            out.addcmul_(g.to(dtype), scale[:, None])
+            if out is not target:
+                target.copy_(out)
+        return (grad_x, grad_weight.sum(0).to(weight.dtype),
+                grad_bias.sum(0).to(weight.dtype), None, None)

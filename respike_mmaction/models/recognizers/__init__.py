@@ -1,0 +1,4 @@
+"""Recognizers."""
+from .respike_recognizer import ReSpikeRecognizer
+
+__all__ = ['ReSpikeRecognizer']

@@ -1,0 +1,217 @@
+"""The ReSpike recognizer: key-frame and spiking branch, joined stage-wise."""
+import copy
+from collections.abc import Sequence
+
+import torch
+from mmaction.models.recognizers import BaseRecognizer
+from mmaction.registry import MODELS
+from mmaction.utils import ConfigType, OptConfigType, SampleList
+from torch import Tensor
+
+from ...residual import check_groups, split_clip
+from ..pretrained import check_pretrained
+
+MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
+
+
+@MODELS.register_module()
+class ReSpikeRecognizer(BaseRecognizer):
+    """ReSpike (arXiv 2409.01564): residual frames through a spiking network.
+
+    The key frames of a clip go through an ordinary four-stage backbone, the
+    residual frames through a spiking one; ``cls_head`` fuses the two after
+    every stage and classifies.
+
+    Args:
+        key_backbone (dict): Backbone of the key frames with four output maps,
+            such as MMAction2's ``ResNet(out_indices=(0, 1, 2, 3))``. The
+            paper uses ResNet-50 and ResNet-18 with ImageNet weights.
+        backbone (dict): ``SpikingResNet``; ``num_steps`` is set here.
+        cls_head (dict): ``CrossAttentionFusion``; the channels are read from
+            the two backbones.
+        stride (int): Frames of a group. Defaults to 4, the paper's value for
+            HMDB-51 and UCF-101 (2 for Kinetics-400).
+        num_frames (int): Frames T of a view. Defaults to 16, the paper's.
+        channels_last (bool): Keep weights and maps in ``channels_last``
+            memory format. Changes speed, not results. Defaults to False.
+        train_cfg (dict, optional): Not used. Defaults to None.
+        test_cfg (dict, optional): ``max_testing_views``: views that go
+            through the network at a time, to bound memory. Defaults to None.
+        data_preprocessor (dict, optional): Two ``ActionDataPreprocessor`` in
+            a ``MultiModalDataPreprocessor`` for ``ResidualFrameTransform``
+            pipelines, a single one for plain frames. Defaults to None.
+        init_cfg (dict, optional): Initialization. Defaults to None.
+
+    Raises:
+        ValueError: For parts or inputs that do not fit, naming both sides.
+    """
+
+    def __init__(self,
+                 key_backbone: ConfigType,
+                 backbone: ConfigType,
+                 cls_head: ConfigType,
+                 stride: int = 4,
+                 num_frames: int = 16,
+                 channels_last: bool = False,
+                 train_cfg: OptConfigType = None,
+                 test_cfg: OptConfigType = None,
+                 data_preprocessor: OptConfigType = None,
+                 init_cfg: OptConfigType = None) -> None:
+        self.num_groups = check_groups(num_frames, stride)
+        self.num_steps = stride - 1
+        self.stride = stride
+        self.num_frames = num_frames
+        backbone, cls_head = copy.deepcopy((backbone, cls_head))
+        if backbone.setdefault('num_steps', self.num_steps) != self.num_steps:
+            raise ValueError(
+                f'num_steps={backbone["num_steps"]} of the spiking backbone '
+                f'does not fit stride={stride}: a group has stride - 1 = '
+                f'{self.num_steps} residual steps; leave num_steps out')
+        super().__init__(
+            backbone=backbone,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            data_preprocessor=data_preprocessor)
+        self.init_cfg = init_cfg
+        self.key_backbone = MODELS.build(key_backbone)
+        cls_head.setdefault('key_channels', self._key_channels())
+        cls_head.setdefault('spiking_channels', self.backbone.out_channels)
+        self.cls_head = MODELS.build(cls_head)
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def _key_channels(self) -> tuple[int, ...]:
+        """Channels of the key backbone's maps, read off a small run."""
+        num_segments = getattr(self.key_backbone, 'num_segments', None)
+        if num_segments not in (None, self.num_groups):
+            raise ValueError(
+                f'num_segments={num_segments} of the key backbone does not '
+                f'fit: a view has num_frames / stride = {self.num_groups} '
+                'key frames')
+        training = self.key_backbone.training
+        self.key_backbone.eval()
+        with torch.no_grad():
+            maps = self.key_backbone(torch.zeros(self.num_groups, 3, 64, 64))
+        self.key_backbone.train(training)
+        num_maps = len(maps) if isinstance(maps, Sequence) else 1
+        if num_maps != 4:
+            raise ValueError(
+                f'{type(self.key_backbone).__name__} returns {num_maps} map(s)'
+                ': the key backbone returns those of four stages; set its '
+                'out_indices')
+        return tuple(m.shape[1] for m in maps)
+
+    def init_weights(self) -> None:
+        """Initialize; pretrained weights that do not fit are an error."""
+        check_pretrained(self.key_backbone)
+        super().init_weights()
+
+    def split(self, inputs: dict | Tensor) -> tuple[Tensor, Tensor]:
+        """Key and residual frames with the views in the batch.
+
+        Args:
+            inputs (dict | Tensor): ``key_frames`` (N, V, K, C, H, W) and
+                ``residual_frames`` (N, V, K, S, C, H, W), or normalised
+                frames (N, V*num_frames, C, H, W), split here on the device.
+
+        Returns:
+            tuple[Tensor]: (N*V, K, C, H, W) and (N*V, K, S, C, H, W).
+        """
+        if isinstance(inputs, dict):
+            key_frames, residual_frames = self._check_dict(inputs)
+        else:
+            if inputs.ndim != 5 or inputs.shape[1] % self.num_frames or \
+                    inputs.shape[1] == 0:
+                raise ValueError(
+                    f'ReSpikeRecognizer got frames of shape '
+                    f'{tuple(inputs.shape)}: it takes (N, V * num_frames, C, '
+                    f'H, W) with num_frames={self.num_frames}')
+            views = inputs.reshape(-1, self.num_frames, *inputs.shape[2:])
+            key_frames, residual_frames = split_clip(views, self.stride)
+        size = tuple(key_frames.shape[-2:])
+        if min(size) < MIN_SIZE:
+            raise ValueError(
+                f'ReSpikeRecognizer got frames of {size[0]} x {size[1]} '
+                f'(H x W): height and width are at least {MIN_SIZE}')
+        return key_frames, residual_frames
+
+    def _check_dict(self, inputs: dict) -> tuple[Tensor, Tensor]:
+        """The two inputs with the views in the batch, if they fit."""
+        for key in ('key_frames', 'residual_frames'):
+            if key not in inputs:
+                raise ValueError(
+                    f'ReSpikeRecognizer found no {key!r} among its inputs '
+                    f'{tuple(inputs)}: use ResidualFrameTransform and '
+                    "PackActionInputs(collect_keys=('key_frames', "
+                    "'residual_frames'))")
+        key_frames = inputs['key_frames']
+        residual_frames = inputs['residual_frames']
+        n, v, *_, c, h, w = key_frames.shape
+        for name, frames, lead in (
+            ('key_frames', key_frames, (self.num_groups, )),
+            ('residual_frames', residual_frames,
+             (self.num_groups, self.num_steps))):
+            expected = (n, v, *lead, c, h, w)
+            if tuple(frames.shape) != expected:
+                raise ValueError(
+                    f'ReSpikeRecognizer got {name} of shape '
+                    f'{tuple(frames.shape)}, not {expected}: '
+                    'ResidualFrameTransform has the same '
+                    f'num_frames={self.num_frames} and stride={self.stride}')
+        return key_frames.flatten(0, 1), residual_frames.flatten(0, 1)
+
+    def _branches(self, key_frames: Tensor,
+                  residual_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Last map of the key branch and of the fused spiking branch."""
+        keys = key_frames.flatten(0, 1)  # (N*V*K, C, H, W)
+        residuals = residual_frames.flatten(0, 2)  # (N*V*K*S, C, H, W)
+        if self.channels_last:
+            keys = keys.contiguous(memory_format=torch.channels_last)
+            residuals = residuals.contiguous(memory_format=torch.channels_last)
+        key_maps = self.key_backbone(keys)
+        fused = self.backbone(residuals, self.cls_head.fuse_with(key_maps))
+        return key_maps[-1], fused
+
+    def extract_feat(self,
+                     inputs: dict | Tensor,
+                     stage: str = 'neck',
+                     data_samples: SampleList | None = None,
+                     test_mode: bool = False) -> tuple:
+        """Features of both branches, or class scores.
+
+        Args:
+            inputs (dict | Tensor): See :meth:`split`.
+            stage (str): ``'backbone'`` or ``'neck'`` for the features,
+                ``'head'`` for logits. Defaults to ``'neck'``.
+            data_samples (list, optional): Annotations; given in training.
+                Defaults to None.
+            test_mode (bool): Whether ``test_cfg`` holds. Defaults to False.
+
+        Returns:
+            tuple: The last key-frame maps (N*V*K, C', h, w) and last fused
+            maps (N*V*K*S, C, h, w), or the logits (N*V, num_classes); and
+            what the head takes besides.
+        """
+        key_frames, residual_frames = self.split(inputs)
+        if data_samples is not None and len(key_frames) != len(data_samples):
+            raise ValueError(
+                f'ReSpikeRecognizer got {len(key_frames)} views of '
+                f'{len(data_samples)} videos in training: it learns from one '
+                'view of a video at a time (num_clips=1)')
+        chunk = (self.test_cfg or {}).get('max_testing_views')
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise ValueError(f'max_testing_views={chunk!r} is not allowed: it '
+                             'is a positive integer, or None for all at once')
+        chunk = chunk if test_mode and chunk else len(key_frames)
+        feats = [
+            self._branches(k, r) for k, r in zip(
+                key_frames.split(chunk), residual_frames.split(chunk),
+                strict=True)
+        ]
+        feats = feats[0] if len(feats) == 1 else tuple(
+            torch.cat(maps) for maps in zip(*feats, strict=True))
+        head_kwargs = dict(num_groups=key_frames.shape[1])
+        if stage == 'head':
+            return self.cls_head(feats, **head_kwargs), head_kwargs
+        return feats, head_kwargs

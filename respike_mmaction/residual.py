@@ -1,0 +1,71 @@
+"""Key frames and residual frames: the one definition of the split.
+
+Both the data transform (NumPy, ``uint8``) and the recognizer (tensors,
+normalised) call :func:`split_clip`; nothing else computes a residual.
+"""
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Frames = TypeVar('Frames', np.ndarray, torch.Tensor)
+
+
+def check_groups(num_frames: int, stride: int) -> int:
+    """Number of groups a clip is cut into, after checking the two sizes.
+
+    Args:
+        num_frames (int): Frames T of a clip (16 in the paper).
+        stride (int): Frames of a group: one key frame and ``stride - 1``
+            residual frames (4 for HMDB-51 and UCF-101, 2 for Kinetics-400 in
+            the paper).
+
+    Returns:
+        int: K = T / stride groups.
+
+    Raises:
+        ValueError: If the stride is below 2 or T is not divisible by it.
+    """
+    if not isinstance(stride, int) or stride < 2:
+        raise ValueError(
+            f'stride={stride!r} is not allowed: a group holds one key frame '
+            'and at least one residual frame, so it is an integer >= 2')
+    if not isinstance(num_frames, int) or num_frames < stride or \
+            num_frames % stride:
+        raise ValueError(
+            f'num_frames={num_frames!r} is not allowed with stride={stride}: '
+            'it is a positive multiple of the stride')
+    return num_frames // stride
+
+
+def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
+    """Split clips into key frames and residual frames (paper, section 3).
+
+    A clip is cut into K = T / stride groups of consecutive frames. The first
+    frame of a group is its key frame x_key; every other frame x_t gives the
+    residual frame r_t = x_t - x_key (to the key frame, not to its
+    predecessor).
+
+    Args:
+        clip (np.ndarray | torch.Tensor): Frames, (..., T, C, H, W). ``uint8``
+            residuals are widened to ``int16``, which holds -255..255 exactly.
+        stride (int): Frames of a group.
+
+    Returns:
+        tuple: Key frames, (..., K, C, H, W), a view of ``clip``; and residual
+        frames, (..., K, stride - 1, C, H, W).
+
+    Raises:
+        ValueError: If T is not divisible by the stride, or stride < 2.
+    """
+    *lead, num_frames, channels, height, width = clip.shape
+    num_groups = check_groups(int(num_frames), stride)  # a tensor in a trace
+    groups = clip.reshape(*lead, num_groups, stride, channels, height, width)
+    key_frames = groups[..., 0, :, :, :]  # (..., K, C, H, W)
+    others, keys = groups[..., 1:, :, :, :], groups[..., :1, :, :, :]
+    if isinstance(clip, np.ndarray):
+        if clip.dtype == np.uint8:
+            return key_frames, np.subtract(others, keys, dtype=np.int16)
+    elif clip.dtype == torch.uint8:
+        keys, others = keys.to(torch.int16), others.to(torch.int16)
+    return key_frames, others - keys

@@ -1,0 +1,54 @@
+"""Packaging of respike-mmaction; the settings of tools are in pyproject.toml.
+"""
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+def read_version():
+    """Version, without importing the package, which would import torch."""
+    text = (ROOT / 'respike_mmaction/version.py').read_text()
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
+
+
+def requirements(name):
+    """Requirements of ``requirements/NAME.txt``, without their reasons."""
+    lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
+    return [req for line in lines if (req := line.split('#')[0].strip())]
+
+
+class BuildWithMim(build_py):
+    """Ships configs and tools in the wheel, where OpenMMLab packages do."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for folder in ('configs', 'tools'):
+            shutil.copytree(
+                ROOT / folder,
+                Path(self.build_lib, 'respike_mmaction/.mim', folder),
+                ignore=shutil.ignore_patterns('__pycache__'),
+                dirs_exist_ok=True)
+
+
+extras = ('mmcv-lite', 'mmcv', 'video', 'plot', 'bench', 'test')
+readme = ROOT / 'README.md'
+setup(
+    name='respike-mmaction',
+    version=read_version(),
+    description='ReSpike, hybrid spiking networks for action recognition, '
+    'for MMAction2',
+    long_description=readme.read_text() if readme.exists() else '',
+    long_description_content_type='text/markdown',
+    packages=find_packages(include=['respike_mmaction', 'respike_mmaction.*']),
+    python_requires='>=3.10',
+    install_requires=requirements('runtime'),
+    extras_require={extra: requirements(extra)
+                    for extra in extras},
+    cmdclass={'build_py': BuildWithMim})
