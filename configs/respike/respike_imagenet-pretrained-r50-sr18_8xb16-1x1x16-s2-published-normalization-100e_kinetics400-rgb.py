@@ -1,0 +1,30 @@
+# Only to repeat the published Kinetics-400 numbers: frames normalised by the
+# statistics of channel t % 3, as the published code does by mistake. Plain
+# frames go to the recognizer, which splits them on the device.
+_base_ = 'respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_kinetics400-rgb.py'  # noqa: E501
+
+model = dict(
+    data_preprocessor=dict(
+        _delete_=True,
+        type='ReSpikeDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        num_frames=16,
+        published_kinetics_normalization=True))
+
+# ... so the pipelines end in plain frames
+train_pipeline = [
+    *[t for t in _base_.train_pipeline[:-1]
+      if t.type != 'ResidualFrameTransform'],
+    dict(type='PackActionInputs')
+]
+val_pipeline = [
+    *[t for t in _base_.val_pipeline[:-1]
+      if t.type != 'ResidualFrameTransform'],
+    dict(type='PackActionInputs')
+]
+test_pipeline = val_pipeline
+
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
