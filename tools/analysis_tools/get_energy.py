@@ -1,0 +1,102 @@
+"""Operations, spikes and energy of one video of a config.
+
+Measure with ``get_energy.py CONFIG [CHECKPOINT] [--videos N | --input FILE]``,
+compare with ``get_energy.py --plot A.json B.json``.
+"""
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from respike_mmaction.energy import (
+    draw_accuracy,
+    draw_shares,
+    format_report,
+    measure,
+    write_csv,
+    write_json,
+)
+from respike_mmaction.energy.measure import KEYS_AND_VALUES
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description='Operations, spikes and energy of a video, measured on '
+        'real clips, of any MMAction2 recognizer')
+    parser.add_argument('config', nargs='?', help='config file')
+    parser.add_argument(
+        'checkpoint', nargs='?',
+        help='weights; without them random ones take their place')
+    videos = parser.add_mutually_exclusive_group()
+    videos.add_argument(
+        '--videos', type=int, default=1,
+        help='videos of the test set to average over (default: 1)')
+    videos.add_argument('--input', help='a video file instead of the test set')
+    parser.add_argument(
+        '--keys-and-values', choices=KEYS_AND_VALUES, default='once',
+        help='charge K and V of cross-attention once a key frame, as the '
+        'network computes them (default), or every step, as the published '
+        'code does')
+    parser.add_argument(
+        '--energy-models',
+        help='config file with a list `energy_models`, beside the built-in '
+        'ones and those in CONFIG')
+    parser.add_argument(
+        '--accuracy', type=float,
+        help='top-1 accuracy in percent to keep in the JSON file (default: '
+        'that on the measured videos)')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of random weights (default: 0)')
+    parser.add_argument('--device', default='cpu', help='default: cpu')
+    parser.add_argument(
+        '--out-dir', default='work_dirs/energy',
+        help='where NAME.json, NAME.csv and NAME.png go, NAME being that of '
+        'the config, and the plot (default: work_dirs/energy)')
+    parser.add_argument(
+        '--plot', nargs='+', metavar='JSON',
+        help='draw accuracy against energy from these files, and stop')
+    parser.add_argument(
+        '--energy-model', default='horowitz_45nm',
+        help='energy model of --plot (default: horowitz_45nm)')
+    args = parser.parse_args(argv)
+    if (args.config is None) == (args.plot is None):
+        parser.error('give either CONFIG or --plot')
+    return args
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    out_dir = Path(args.out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    if args.plot:
+        reports = [json.loads(Path(path).read_text()) for path in args.plot]
+        path = out_dir / 'accuracy_energy.png'
+        draw_accuracy(reports, path, args.energy_model)
+        print(f'written: {path}')
+        return
+    torch.manual_seed(args.seed)
+    extra = None
+    if args.energy_models:
+        extra = Config.fromfile(args.energy_models).energy_models
+    report = measure(
+        args.config,
+        args.checkpoint,
+        videos=args.videos,
+        file=args.input,
+        keys_and_values=args.keys_and_values,
+        extra_models=extra,
+        accuracy=args.accuracy,
+        device=args.device)
+    print(format_report(report))
+    stem = out_dir / Path(args.config).stem
+    for suffix, write in (('.json', write_json), ('.csv', write_csv),
+                          ('.png', draw_shares)):
+        path = stem.with_name(stem.name + suffix)
+        write(report, path)
+        print(f'written: {path}')
+
+
+if __name__ == '__main__':
+    main()
