@@ -1,0 +1,377 @@
+"""A training set full of damaged videos, and what becomes of each."""
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmaction.datasets import VideoDataset
+from mmaction.registry import DATASETS, HOOKS, TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from respike_mmaction.datasets.resilient_video_dataset import (
+    ResilientVideoDataset,
+    UnreadableVideoSample,
+)
+from respike_mmaction.datasets.video_reader import VideoReadError
+from tests.videos import damage_many, frame_number, write_video
+
+PIPELINE = [
+    dict(type='VideoInit'),
+    dict(type='SampleFrames', clip_len=1, num_clips=2),
+    dict(type='VideoDecode'),
+    dict(type='Resize', scale=(32, 32), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='PackActionInputs', meta_keys=('filename', )),
+]
+TEST_PIPELINE = [
+    dict(step, test_mode=True) if step['type'] == 'SampleFrames' else step
+    for step in PIPELINE
+]
+
+
+@pytest.fixture(autouse=True)
+def setting():
+    pytest.importorskip('decord')
+    init_default_scope('mmaction')
+
+
+def annotate(folder, paths, num_classes=3):
+    path = folder / 'list.txt'
+    path.write_text(''.join(f'{p} {i % num_classes}\n'
+                            for i, p in enumerate(paths)))
+    return str(path)
+
+
+def build(ann_file, **kwargs):
+    test_mode = kwargs.get('test_mode', False)
+    kwargs.setdefault('pipeline', TEST_PIPELINE if test_mode else PIPELINE)
+    return DATASETS.build(
+        dict(type='ResilientVideoDataset', ann_file=ann_file, **kwargs))
+
+
+def filename(data):
+    return data['data_samples'].filename
+
+
+@pytest.fixture(scope='module')
+def good(tmp_path_factory):
+    """Six small videos in three containers."""
+    folder = tmp_path_factory.mktemp('good')
+    paths = []
+    for i in range(6):
+        suffix, codec = [('mp4', 'libx264'), ('avi', 'mpeg4'),
+                         ('mkv', 'libx264')][i % 3]
+        paths.append(folder / f'good {i}.{suffix}')
+        write_video(paths[-1], codec=codec)
+    return paths
+
+
+@HOOKS.register_module()
+class CollectFilenamesHook(Hook):
+    """The videos that were trained on."""
+
+    used = None
+
+    def before_train(self, runner):
+        CollectFilenamesHook.used = set()
+
+    def after_train_iter(self, runner, batch_idx, data_batch, outputs=None):
+        self.used.update(s.filename for s in data_batch['data_samples'])
+
+
+def train(work_dir, dataset, epochs=1, batch_size=10, num_workers=2):
+    """A small stock recognizer under MMEngine's runner."""
+    runner = Runner.from_cfg(Config(dict(
+        default_scope='mmaction',
+        work_dir=str(work_dir),
+        experiment_name=work_dir.name,
+        randomness=dict(seed=0),
+        model=dict(
+            type='Recognizer2D',
+            backbone=dict(type='ResNet', depth=18, norm_eval=False),
+            cls_head=dict(
+                type='TSNHead', num_classes=3, in_channels=512,
+                average_clips='prob'),
+            data_preprocessor=dict(type='ActionDataPreprocessor')),
+        train_dataloader=dict(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dataset),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.001)),
+        default_hooks=dict(checkpoint=None),
+        custom_hooks=[
+            dict(type='SkippedVideosHook'),
+            dict(type='CollectFilenamesHook')
+        ])))
+    runner.train()
+    return (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
+
+
+# Which files FFmpeg cannot decode a single frame of; in a process of its own,
+# as files like these have crashed decoders.
+UNDECODABLE = """
+import av, sys
+for path in sys.argv[1:]:
+    try:
+        with av.open(path, metadata_errors='ignore') as container:
+            next(container.decode(video=0))
+    except Exception:
+        print(path)
+"""
+
+
+def must_be_named(damaged):
+    """All but flipped bits for certain; of those, what has no frame left."""
+    certain = [str(path) for kind, paths in damaged.items()
+               if kind != 'bits_flipped' for path in paths]
+    undecodable = subprocess.run(
+        [sys.executable, '-c', UNDECODABLE, *damaged['bits_flipped']],
+        capture_output=True, text=True, check=True).stdout
+    return {*certain, *undecodable.splitlines()}
+
+
+def check_training(tmp_path, good, number):
+    damaged = damage_many(good, tmp_path / 'damaged', number)
+    os.mkfifo(tmp_path / 'damaged/fifo.mp4')
+    damaged['other'] = [tmp_path / 'damaged/fifo.mp4',
+                        tmp_path / 'damaged/missing.mp4']
+    bad = [path for paths in damaged.values() for path in paths]
+    dataset = dict(
+        type='ResilientVideoDataset',
+        ann_file=annotate(tmp_path, [*good, *bad]),
+        num_classes=3,
+        pipeline=PIPELINE,
+        max_skip_ratio=1.)
+    log = train(tmp_path / 'work', dataset)
+
+    report = next((tmp_path / 'work').glob('*/skipped_videos_train.txt'))
+    named = set(report.read_text().splitlines())
+    used = CollectFilenamesHook.used
+    every = {str(p) for p in [*good, *bad]}
+
+    assert {str(path) for path in good} <= used
+    assert not named & {str(path) for path in good}
+    assert must_be_named(damaged) <= named
+    assert named | used == every  # each is accounted for
+    for path in named:  # once, with a reason
+        assert log.count(f'unreadable video: {path}: ') == 1, path
+    assert (f'train: {len(named)} of {len(every)} videos skipped after '
+            'epoch 1' in log)
+    assert 'videos skipped in the whole training' in log
+
+
+def test_training_set_with_200_damaged_videos(tmp_path, good):
+    check_training(tmp_path, good, 200)
+
+
+def test_training_set_with_200_damaged_real_videos(tmp_path, shared_data):
+    good = [p for p in sorted((shared_data / 'videos').rglob('*.*'))
+            if p.suffix in ('.mp4', '.avi', '.mkv', '.webm')
+            and p.stat().st_size < 500_000
+            and p.stem not in ('decord_corrupted', 'torchcodec_av1_video')]
+    assert len(good) >= 20
+    check_training(tmp_path, good, 200)
+
+
+def test_replacement_is_reproducible(tmp_path, good):
+    paths = [*good, *(tmp_path / f'missing{i}.mp4' for i in range(6))]
+    ann_file = annotate(tmp_path, paths)
+
+    def draw(seed):
+        dataset = build(ann_file, max_skip_ratio=1.)
+        np.random.seed(seed)
+        samples = [dataset[i] for i in range(len(paths))]
+        return [(filename(data), list(map(frame_number,
+                                          data['inputs'].numpy())))
+                for data in samples]
+
+    assert draw(0) == draw(0)
+    assert draw(0) != draw(1)
+    assert {name for name, _ in draw(0)} <= {str(path) for path in good}
+
+
+def test_training_stops_when_too_many_fail(tmp_path, good):
+    paths = [*good * 10, *(tmp_path / f'missing{i}.mp4' for i in range(40))]
+    dataset = build(annotate(tmp_path, paths), max_skip_ratio=0.1)
+    with pytest.raises(RuntimeError, match=(
+            'list.txt: 11 of 71 videos tried so far cannot be read, more '
+            r'than max_skip_ratio=0.1; the last one: .*missing\d+.mp4: No '
+            'such file')):
+        for i in range(len(paths)):
+            dataset[i]
+    assert len(dataset.skipped_videos()) == 11
+
+
+def test_stop_reaches_the_user_through_workers(tmp_path, good):
+    paths = [*good, *(tmp_path / f'missing{i}.mp4' for i in range(20))]
+    dataset = dict(
+        type='ResilientVideoDataset',
+        ann_file=annotate(tmp_path, paths),
+        pipeline=PIPELINE)
+    with pytest.raises(RuntimeError, match='videos tried so far cannot be'):
+        train(tmp_path / 'work', dataset, batch_size=2)
+
+
+def test_nothing_readable_ends(tmp_path):
+    paths = [tmp_path / f'missing{i}.mp4' for i in range(5)]
+    dataset = build(annotate(tmp_path, paths), max_skip_ratio=1.)
+    with pytest.raises(VideoReadError, match='no readable video in 1001'):
+        dataset[0]
+
+
+def test_video_that_does_not_end_is_given_up(tmp_path, good):
+    """A decoder that hangs: the worker goes on without it."""
+    release = threading.Event()
+
+    class HangingDecode(BaseTransform):
+
+        def transform(self, results):
+            if 'good 2' in results['filename']:
+                release.wait()
+            return results
+
+    dataset = build(
+        annotate(tmp_path, good),
+        pipeline=[*PIPELINE[:3], HangingDecode(), *PIPELINE[3:]],
+        decode_timeout=0.5,
+        max_skip_ratio=1.)
+    try:
+        for _ in range(3):
+            assert filename(dataset[2]) != str(good[2])
+        assert threading.active_count() < 4  # tried once
+        assert dataset.skipped_videos() == [str(good[2])]
+    finally:
+        release.set()
+
+
+def test_mistake_in_the_config_is_not_swallowed(tmp_path, good):
+    pipeline = [*PIPELINE[:-1], dict(type='ThreeCrop', crop_size=500),
+                PIPELINE[-1]]
+    dataset = build(annotate(tmp_path, good), pipeline=pipeline)
+    with pytest.raises(Exception) as error:
+        dataset[0]
+    assert not isinstance(error.value, VideoReadError)
+    assert dataset.skipped_videos() == []
+
+
+def test_works_with_upstream_decoding(tmp_path, good):
+    """DecordInit, which crashes on truncated files, never sees them."""
+    damaged = damage_many(good, tmp_path / 'damaged', 27)['truncated']
+    renamed = dict(VideoInit='DecordInit', VideoDecode='DecordDecode')
+    pipeline = [dict(step, type=renamed.get(step['type'], step['type']))
+                for step in PIPELINE]
+    dataset = build(
+        annotate(tmp_path, [*damaged, *good]), pipeline=pipeline,
+        max_skip_ratio=1.)
+    for i in range(len(dataset)):
+        assert filename(dataset[i]) in {str(path) for path in good}
+    assert dataset.skipped_videos() == [str(path) for path in damaged]
+
+
+def test_is_videodataset_where_nothing_is_wrong(tmp_path, good):
+    ann_file = annotate(tmp_path, [path.name for path in good])
+    prefix = dict(video=str(good[0].parent))
+    # the file names hold spaces, which upstream cannot read
+    plain = tmp_path / 'plain'
+    plain.mkdir()
+    for path in good:
+        (plain / path.name.replace(' ', '_')).write_bytes(path.read_bytes())
+    plain_file = tmp_path / 'plain.txt'
+    plain_file.write_text(Path(ann_file).read_text().replace('good ', 'good_'))
+    ours = build(ann_file, data_prefix=prefix, test_mode=True)
+    theirs = VideoDataset(
+        str(plain_file), [TRANSFORMS.build(s) for s in TEST_PIPELINE],
+        data_prefix=dict(video=str(plain)), test_mode=True)
+    assert len(ours) == len(theirs)
+    for i in range(len(ours)):
+        assert torch.equal(ours[i]['inputs'], theirs[i]['inputs'])
+        assert torch.equal(ours[i]['data_samples'].gt_label,
+                           theirs[i]['data_samples'].gt_label)
+
+
+def test_test_mode_raises_and_names_the_file(tmp_path, good):
+    paths = [good[0], tmp_path / 'missing.mp4', good[1]]
+    dataset = build(annotate(tmp_path, paths), test_mode=True)
+    assert filename(dataset[0]) == str(good[0])
+    with pytest.raises(VideoReadError, match='missing.mp4: No such file'):
+        dataset[1]
+
+
+def test_test_mode_counts_wrong(tmp_path, good):
+    paths = [good[0], tmp_path / 'missing.mp4', good[1]]
+    dataset = build(
+        annotate(tmp_path, paths), test_mode=True, on_error='count_wrong')
+    data = dataset[1]
+    sample = data['data_samples']
+    assert isinstance(sample, UnreadableVideoSample)
+    assert sample.gt_label.tolist() == [1]
+    assert sample.filename == str(paths[1])
+    assert data['inputs'].shape == dataset[0]['inputs'].shape
+    assert dataset.skipped_videos() == [str(paths[1])]
+    # whatever a model says, also after a copy to another device
+    sample = sample.to('cpu')
+    sample.set_pred_score(torch.tensor([0., 1., 0.]))
+    sample.set_pred_label(torch.tensor([1]))
+    assert sample.pred_score.argmax() != 1
+    assert sample.pred_score.argsort()[0] == 1  # the last of all
+    assert sample.pred_label.tolist() == [-1]
+
+
+def test_counts_wrong_with_several_labels(tmp_path, good):
+    path = tmp_path / 'list.txt'
+    path.write_text('missing.mp4 0 2\n'
+                    + ''.join(f'{p}\n' for p in ['x.mp4 1']))
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    (folder / 'x.mp4').write_bytes(good[0].read_bytes())
+    dataset = build(
+        str(path), test_mode=True, on_error='count_wrong', multi_class=True,
+        num_classes=3, data_prefix=dict(video=str(folder)))
+    sample = dataset[0]['data_samples']
+    sample.set_pred_score(torch.tensor([1., 0., 1.]))
+    assert sample.pred_score.tolist() == [-1, 0, -1]
+
+
+def test_no_video_readable_in_test_mode(tmp_path):
+    dataset = build(
+        annotate(tmp_path, [tmp_path / 'a.mp4', tmp_path / 'b.mp4']),
+        test_mode=True, on_error='count_wrong')
+    with pytest.raises(VideoReadError, match='no video can be read'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('argument, value', [
+    ('on_error', 'ignore'), ('max_skip_ratio', 1.5), ('max_skip_ratio', -1),
+    ('decode_timeout', 0)
+])
+def test_wrong_arguments(tmp_path, good, argument, value):
+    with pytest.raises(ValueError, match=f'{argument}.*{value}'):
+        ResilientVideoDataset(
+            annotate(tmp_path, good), PIPELINE, **{argument: value})
+
+
+def test_label_out_of_range(tmp_path, good):
+    with pytest.raises(ValueError, match='list.txt:3: .*label 2 is out of'):
+        build(annotate(tmp_path, good), num_classes=2)
+
+
+def test_clip_shorter_than_the_sample_starts_again(tmp_path):
+    """MMAction2's documented choice; the published code repeats frame 0."""
+    write_video(tmp_path / 'short.mp4', num_frames=10)
+    pipeline = [dict(PIPELINE[0]),
+                dict(type='SampleFrames', clip_len=16, test_mode=True),
+                *PIPELINE[2:]]
+    dataset = build(annotate(tmp_path, [tmp_path / 'short.mp4']),
+                    pipeline=pipeline, test_mode=True)
+    frames = dataset[0]['inputs'].numpy()
+    assert [frame_number(f) for f in frames] == [*range(10), *range(6)]

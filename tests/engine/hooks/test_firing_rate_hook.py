@@ -1,0 +1,323 @@
+"""FiringRateHook against potentials and rates written out here."""
+import json
+import socket
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from respike_mmaction.engine.hooks import FiringRateHook
+from respike_mmaction.engine.hooks.firing_rate_hook import membrane_potentials
+from respike_mmaction.models.neurons import BaseNeuron, build_neuron
+
+STEPS = 3
+NEURONS = [f'backbone.layer{i}.0.neuron{j}' for i in (1, 2, 3, 4)
+           for j in (1, 2)]
+
+
+class Frames(Dataset):
+    """Three-frame clips of noise."""
+
+    def __init__(self, length=8):
+        generator = torch.Generator().manual_seed(7)
+        self.clips = 2 * torch.randn(
+            length, STEPS, 3, 64, 64, generator=generator)
+
+    def __len__(self):
+        return len(self.clips)
+
+    def __getitem__(self, i):
+        sample = ActionDataSample().set_gt_label(i % 2)
+        return dict(inputs=self.clips[i], data_samples=sample)
+
+
+def recognizer(neuron=None, **backbone):
+    neuron = neuron or dict(type='LIFNeuron', tau=4 / 3)
+    return dict(
+        type='Recognizer2D',
+        backbone=dict(
+            type='SpikingResNet',
+            depth=10,
+            base_channels=8,
+            num_steps=STEPS,
+            neuron=neuron,
+            **backbone),
+        cls_head=dict(
+            type='TSNHead', num_classes=2, in_channels=64, dropout_ratio=0.,
+            average_clips='prob'),
+        data_preprocessor=dict(type='ActionDataPreprocessor'))
+
+
+class Watch(Hook):
+    """Keeps what the neurons did, by forward hooks of its own."""
+
+    priority = 'VERY_LOW'  # sees the modules as FiringRateHook left them
+
+    def __init__(self, hooks_at):
+        self.hooks_at, self.calls = hooks_at, []
+
+    def before_train_iter(self, runner, **kwargs):
+        number = sum(len(m._forward_hooks) for m in runner.model.modules())
+        assert bool(number) == (runner.iter in self.hooks_at), runner.iter
+        self._watch(runner)
+
+    def before_val_iter(self, runner, **kwargs):
+        self._watch(runner)
+
+    def _watch(self, runner):
+        self.calls.append([])
+        self.handles = [
+            module.register_forward_hook(self._keep)
+            for module in runner.model.modules()
+            if isinstance(module, BaseNeuron)
+        ]
+
+    def _keep(self, module, args, output):
+        self.calls[-1].append((args[0].detach(), output.detach()))
+
+    def after_train_iter(self, runner, **kwargs):
+        for handle in self.handles:
+            handle.remove()
+
+    after_val_iter = after_train_iter
+
+    def after_train(self, runner):
+        assert not any(m._forward_hooks for m in runner.model.modules())
+
+
+def potentials(x):
+    """H of the paper's LIF neuron, from its text."""
+    v, found = 0., []
+    for x_t in x.view(-1, STEPS, *x.shape[1:]).unbind(1):
+        h = v + (x_t - v) / (4 / 3)
+        v = h * (h < 1)
+        found.append(h)
+    return torch.stack(found).double()
+
+
+def run(tmp_path, hook, watch, **kwargs):
+    loader = dict(
+        dataset=Frames(), batch_size=2, num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'))
+    runner = Runner(
+        recognizer(),
+        str(tmp_path),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=False, max_iters=4, val_interval=4),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+        custom_hooks=[hook, watch],
+        visualizer=dict(
+            type='Visualizer',
+            vis_backends=[
+                dict(type='LocalVisBackend'),
+                dict(type='TensorboardVisBackend')
+            ]),
+        default_scope='mmaction',
+        experiment_name=tmp_path.name,
+        **kwargs)
+    runner.train()
+    return runner
+
+
+def written(tmp_path, mode):
+    """What LocalVisBackend wrote, by step."""
+    file, = tmp_path.glob('**/vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return {
+        line['step']: line
+        for line in lines if f'{mode}/firing_rate/{NEURONS[0]}' in line
+    }
+
+
+def check(line, mode, calls):
+    """Scalars of a record against the calls of all neurons in order."""
+    for i, name in enumerate(NEURONS):
+        x, spikes = (torch.cat(both) for both in zip(
+            *calls[i::len(NEURONS)], strict=True))
+        h = potentials(x)
+        expected = dict(
+            firing_rate=spikes.double().mean(),
+            membrane_mean=h.mean(),
+            membrane_std=h.std(correction=0),
+            membrane_max=h.max())
+        for key, value in expected.items():
+            assert line[f'{mode}/{key}/{name}'] == pytest.approx(
+                value.item(), rel=1e-4, abs=1e-6), (name, key)
+
+
+def test_training_writes_every_interval(tmp_path):
+    hook, watch = FiringRateHook(interval=2), Watch(hooks_at=(1, 3))
+    run(tmp_path, hook, watch)
+    lines = written(tmp_path, 'train')
+    assert sorted(lines) == [2, 4]
+    for step, line in lines.items():
+        calls = watch.calls[step - 1]
+        assert len(calls) == 2 * len(NEURONS)  # backward ran all once more
+        check(line, 'train', calls[:len(NEURONS)])
+    positions = [x.numel() for x, _ in watch.calls[3][:len(NEURONS)]]
+    assert hook._sums[:, 1].tolist() == positions  # and counted it once
+    events = list(tmp_path.glob('**/events.out.tfevents.*'))
+    assert events and NEURONS[0].encode() in events[0].read_bytes()
+
+
+def test_validation_writes_the_mean_over_batches(tmp_path):
+    hook, watch = FiringRateHook(interval=2), Watch(hooks_at=(1, 3))
+    val = dict(
+        dataset=Frames(6), batch_size=2, num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'))
+    run(tmp_path, hook, watch, val_dataloader=val, val_cfg=dict(),
+        val_evaluator=dict(type='AccMetric'))
+    line, = written(tmp_path, 'val').values()
+    assert line['step'] == 4
+    batches = watch.calls[4:]  # three of validation: the hook takes 1st, 3rd
+    assert len(batches) == 3
+    check(line, 'val', batches[0] + batches[2])
+
+
+def stub(model, messages, scalars, iteration=0):
+    """As much of a runner as the hook talks to."""
+    return SimpleNamespace(
+        model=model,
+        iter=iteration,
+        logger=SimpleNamespace(warning=messages.append),
+        visualizer=SimpleNamespace(
+            add_scalars=lambda values, step: scalars.append(values)))
+
+
+def step(hook, runner, inputs, **context):
+    hook.before_train_iter(runner, 0)
+    with torch.autocast('cpu', **context):
+        runner.model(inputs, mode='tensor')
+    hook.after_train_iter(runner, 0)
+
+
+@pytest.mark.parametrize('bias, kind', [(-50., 'dead'), (50., 'saturated')])
+def test_warns_once_of_dead_and_saturated_layers(bias, kind):
+    model = MODELS.build(recognizer()).eval()
+    nn.init.constant_(model.backbone.layer2[0].bn1.bias, bias)
+    messages, scalars = [], []
+    runner = stub(model, messages, scalars)
+    hook = FiringRateHook(interval=1)
+    for _ in range(2):
+        step(hook, runner, Frames(1).clips, enabled=False)
+    named = [m for m in messages if kind in m]
+    assert len(named) == 1
+    assert 'backbone.layer2.0.neuron2' in named[0]
+    assert 'backbone.layer1.0.neuron1' not in named[0]
+    assert len(scalars) == 2
+
+
+def test_half_precision():
+    model = MODELS.build(recognizer()).train()
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        scalars = []
+        step(FiringRateHook(interval=1), stub(model, [], scalars),
+             Frames(4).clips, dtype=dtype, enabled=dtype != torch.float32)
+        found.append(scalars[0])
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, rel=.1, abs=.02), name
+
+
+@pytest.mark.parametrize('neuron', [
+    dict(type='IFNeuron', reset='soft'),
+    dict(type='ParametricLIFNeuron', init_tau=2., v_reset=-.5),
+])
+def test_potentials_lead_to_the_spikes(neuron):
+    neuron = build_neuron(neuron)
+    x = torch.randn(2 * STEPS, 5, 6)
+    h = membrane_potentials(neuron, x, num_steps=STEPS)
+    spikes = neuron(x, num_steps=STEPS).view(2, STEPS, 5, 6)
+    assert torch.equal(spikes.bool(), h >= neuron.v_threshold)
+
+
+class OneLayer(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.neuron = build_neuron(
+            dict(type='ParametricLIFNeuron', init_tau=4 / 3))
+
+    def forward(self, x, mode):
+        return self.neuron(x, num_steps=STEPS)
+
+
+def _process(rank, world_size, port, queue):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    torch.manual_seed(0)
+    model = MMDistributedDataParallel(OneLayer())
+    scalars = []
+    inputs = torch.full((STEPS * (rank + 1), 4), 1. + rank)
+    step(FiringRateHook(interval=1), stub(model, [], scalars), inputs,
+         enabled=False)
+    queue.put((rank, scalars[0]))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_processes_are_pooled():
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    queue = mp.get_context('spawn').SimpleQueue()
+    mp.spawn(_process, (2, port, queue), nprocs=2)
+    by_rank = dict(queue.get() for _ in range(2))
+    assert by_rank[0] == by_rank[1]
+    # x = 1: H = .75, .9375, .984: silent; x = 2 fires at every step (H = 1.5)
+    # and there are twice as many
+    h = torch.tensor([.75, .9375, .984375] + 6 * [1.5])
+    assert by_rank[0] == pytest.approx({
+        'train/firing_rate/neuron': 2 / 3,
+        'train/membrane_mean/neuron': h.mean().item(),
+        'train/membrane_std/neuron': h.std(correction=0).item(),
+        'train/membrane_max/neuron': 1.5
+    })
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_no_synchronisation_while_recording():
+    model = MODELS.build(recognizer()).cuda().train()
+    scalars = []
+    runner = stub(model, [], scalars)
+    hook = FiringRateHook(interval=1)
+    inputs = Frames(2).clips.cuda()
+    with torch.autocast('cuda', dtype=torch.float16):
+        model(inputs, mode='tensor')  # what starts up may synchronise
+    hook.before_train_iter(runner, 0)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        with torch.autocast('cuda', dtype=torch.float16):
+            model(inputs, mode='tensor')
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    hook.after_train_iter(runner, 0)
+    assert 0 < scalars[0][f'train/firing_rate/{NEURONS[0]}'] < 1
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(interval=0), dict(interval=1.5), dict(dead=.9, saturated=.1)
+])
+def test_refuses_bad_values(kwargs):
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
+        FiringRateHook(**kwargs)
+
+
+def test_says_when_there_is_no_neuron():
+    messages = []
+    FiringRateHook().before_run(stub(nn.Conv2d(1, 1, 1), messages, []))
+    assert 'no spiking neuron' in messages[0]

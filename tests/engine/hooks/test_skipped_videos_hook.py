@@ -1,0 +1,111 @@
+"""What the processes of a distributed run skip is known to all."""
+from types import SimpleNamespace
+
+import pytest
+import torch.distributed
+import torch.multiprocessing as mp
+from mmaction.registry import DATASETS, HOOKS
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+from respike_mmaction.datasets.video_reader import VideoReadError
+from tests.videos import write_video
+
+
+@pytest.fixture
+def ann_file(tmp_path):
+    """Four videos, of which 1 and 3 are missing."""
+    pytest.importorskip('decord')
+    for i in (0, 2):
+        write_video(tmp_path / f'{i}.mp4', num_frames=4)
+    path = tmp_path / 'list.txt'
+    path.write_text(''.join(f'{tmp_path}/{i}.mp4 0\n' for i in range(4)))
+    return path
+
+
+def build(ann_file, **kwargs):
+    init_default_scope('mmaction')
+    pipeline = [dict(type='VideoInit'),
+                dict(type='SampleFrames', clip_len=1, num_clips=2),
+                dict(type='VideoDecode'),
+                dict(type='FormatShape', input_format='NCHW'),
+                dict(type='PackActionInputs')]
+    return DATASETS.build(
+        dict(type='ResilientVideoDataset', ann_file=str(ann_file),
+             pipeline=pipeline, max_skip_ratio=1., **kwargs))
+
+
+def runner(dataset, folder, mode='train'):
+    logger = MMLogger.get_instance(
+        folder.name + mode, log_file=str(folder / f'{mode}.log'))
+    return SimpleNamespace(
+        **{f'{mode}_dataloader': SimpleNamespace(dataset=dataset)},
+        epoch=4, log_dir=str(folder), logger=logger)
+
+
+def test_report_through_wrappers(ann_file, tmp_path):
+    """Of all datasets in ConcatDataset, and of the one in RepeatDataset."""
+    one, other = build(ann_file), build(ann_file)
+    one._rand_another = lambda: 0  # a good one takes the place of a bad one
+    dataset = ConcatDataset([one, other])
+    hook = HOOKS.build(dict(type='SkippedVideosHook'))
+    run = runner(dataset, tmp_path)
+    hook.after_train_epoch(run)
+    one[1]
+    hook.after_train_epoch(run)
+    one[3]
+    hook.after_train(runner(RepeatDataset(one, 2), tmp_path))
+    log = (tmp_path / 'train.log').read_text()
+    assert 'train: 0 of 4 videos skipped after epoch 5' in log
+    assert 'train: 1 of 4 videos skipped after epoch 5, all named in ' in log
+    assert 'train: 2 of 4 videos skipped in the whole training' in log
+    assert one.skipped_videos() == [f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']
+
+
+def test_log_is_kept_short(ann_file, tmp_path):
+    dataset = build(ann_file)
+    dataset[1], dataset[3]
+    hook = HOOKS.build(dict(type='SkippedVideosHook', max_names=1))
+    hook.after_train(runner(dataset, tmp_path))
+    log = (tmp_path / 'train.log').read_text()
+    assert 'and 1 more' in log and '3.mp4' not in log
+    names = (tmp_path / 'skipped_videos_train.txt').read_text().split()
+    assert names == [f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']
+
+
+@pytest.mark.parametrize('mode', ['val', 'test'])
+def test_report_of_wrong_answers(ann_file, tmp_path, mode):
+    dataset = build(ann_file, test_mode=True, on_error='count_wrong')
+    dataset[3]
+    hook = HOOKS.build(dict(type='SkippedVideosHook'))
+    getattr(hook, f'after_{mode}_epoch')(runner(dataset, tmp_path, mode))
+    assert (f'{mode}: 1 of 4 videos skipped counted as wrong answers'
+            in (tmp_path / f'{mode}.log').read_text())
+
+
+def rank_main(rank, ann_file, folder):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    dataset = build(ann_file)
+    dataset[(1, 3)[rank]]  # each rank meets another one
+    hook = HOOKS.build(dict(type='SkippedVideosHook'))
+    (folder / str(rank)).mkdir()
+    hook.after_train_epoch(runner(dataset, folder / str(rank)))
+    assert len(dataset.skipped_videos()) == 2
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_share_what_they_skipped(ann_file, tmp_path):
+    mp.start_processes(
+        rank_main, (str(ann_file), tmp_path), nprocs=2, start_method='fork')
+    report = tmp_path / '0/skipped_videos_train.txt'
+    assert report.read_text().split() == [
+        f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']
+    assert '2 of 4 videos skipped' in (tmp_path / '0/train.log').read_text()
+    assert not (tmp_path / '1/skipped_videos_train.txt').exists()
+
+
+def test_raise_is_still_an_error(ann_file):
+    with pytest.raises(VideoReadError, match='3.mp4'):
+        build(ann_file, test_mode=True)[3]

@@ -1,0 +1,193 @@
+import pytest
+import torch
+from mmaction.registry import MODELS
+from torch import nn
+
+from respike_mmaction.models.backbones import SpikingBasicBlock
+
+
+def build(**kwargs):
+    return MODELS.build(dict(type='SpikingResNet', **kwargs))
+
+
+@pytest.mark.parametrize('depth, blocks', [(10, [1, 1, 1, 1]),
+                                           (18, [2, 2, 2, 2]),
+                                           (34, [3, 4, 6, 3])])
+def test_depths(depth, blocks):
+    net = build(depth=depth, base_channels=4)
+    assert [len(getattr(net, f'layer{i}')) for i in range(1, 5)] == blocks
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    # stem, two a block, and one shortcut a stage
+    assert len(convs) == 1 + 2 * sum(blocks) + 4
+    assert net.out_channels == (4, 8, 16, 32)
+
+
+def test_parameters_of_the_published_network():
+    # by hand: the stem, per stage two blocks of two 3x3 convolutions and a
+    # 1x1 shortcut; two values per channel in every BatchNorm
+    widths = [64, 64, 128, 256, 512]
+    expected = 3 * 64 * 9 + 2 * 64
+    for w_in, w in zip(widths, widths[1:], strict=False):
+        expected += 9 * (w_in * w + 3 * w * w) + w_in * w + 5 * 2 * w
+    assert sum(p.numel() for p in build().parameters()) == expected
+
+
+def step_by_step_block(block, x, num_steps):
+    """The block with a membrane potential carried by hand."""
+    n = x.shape[0] // num_steps
+    x = x.unflatten(0, (n, num_steps))
+    v1 = v2 = None
+    outs = []
+    for t in range(num_steps):
+        h1 = 0.75 * x[:, t] + (0 if v1 is None else 0.25 * v1)
+        s1 = (h1 >= 1).to(x)
+        v1 = h1 * (1 - s1)
+        y = block.bn1(block.conv1(s1))
+        h2 = 0.75 * y + (0 if v2 is None else 0.25 * v2)
+        s2 = (h2 >= 1).to(x)
+        v2 = h2 * (1 - s2)
+        y = block.bn2(block.conv2(s2))
+        shortcut = x[:, t] if block.downsample is None else \
+            block.downsample(x[:, t])
+        outs.append(y + shortcut)
+    return torch.stack(outs, 1).flatten(0, 1)
+
+
+@pytest.mark.parametrize('stride, size', [(1, (6, 6)), (2, (6, 6)),
+                                          (2, (7, 5))])
+@pytest.mark.parametrize('training', [False, True])
+def test_block_equals_one_step_after_another(stride, size, training):
+    """Folding the steps into the batch changes nothing, in either mode."""
+    out_channels = 8 if stride == 2 else 4
+    block = SpikingBasicBlock(4, out_channels, stride, 3,
+                              dict(type='LIFNeuron'), 'per_step').double()
+    block.train(training)
+    x = torch.randn(6, 4, *size, dtype=torch.float64) * 2
+    folded = block(x)
+    state = {k: v.clone() for k, v in block.state_dict().items()}
+    # the same block with BatchNorms that see one step at a time
+    naive = SpikingBasicBlock(4, out_channels, stride, 1,
+                              dict(type='LIFNeuron'), 'per_step').double()
+    fresh = SpikingBasicBlock(4, out_channels, stride, 1,
+                              dict(type='LIFNeuron'), 'per_step').state_dict()
+    naive.load_state_dict(
+        {k: fresh[k] if 'running' in k or 'tracked' in k else v
+         for k, v in state.items()})
+    naive.train(training)
+    expected = step_by_step_block(naive, x, 3)
+    assert folded.shape == expected.shape
+    torch.testing.assert_close(folded, expected, rtol=1e-12, atol=1e-12)
+    for name, value in naive.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=1e-12, atol=1e-14)
+
+
+def test_shared_statistics_differ_only_in_training():
+    nets = [build(depth=10, base_channels=8, num_steps=3, norm_statistics=s)
+            for s in ('per_step', 'shared')]
+    nets[1].load_state_dict(nets[0].state_dict())
+    x = torch.randn(6, 3, 32, 32)
+    with torch.no_grad():
+        train = [net(x) for net in nets]
+    nets[1].load_state_dict(nets[0].state_dict())
+    with torch.no_grad():
+        evaluation = [net.eval()(x) for net in nets]
+    assert torch.equal(*evaluation)
+    assert not torch.allclose(*train, atol=1e-3)
+
+
+def test_steps_of_a_sequence_see_only_their_past():
+    net = build(depth=10, base_channels=8, num_steps=4).double().eval()
+    x = torch.randn(8, 3, 40, 40, dtype=torch.float64) * 3
+    changed = x.clone()
+    changed[2] += 1.  # sequence 0, step 2
+    with torch.no_grad():
+        a, b = net(x), net(changed)
+    assert torch.equal(a[:2], b[:2])  # the steps before
+    assert not torch.equal(a[2], b[2])
+    assert torch.equal(a[4:], b[4:])  # the other sequence
+
+
+@pytest.mark.parametrize('with_cp', [True, (False, True, False, True)])
+def test_checkpointing_changes_no_number(with_cp):
+    def step(net):
+        net.train()
+        loss = net(x).square().mean()
+        loss.backward()
+        return (loss.item(), [p.grad.clone() for p in net.parameters()],
+                [b.clone() for b in net.buffers()])
+
+    x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    plain = build(depth=10, base_channels=8, num_steps=2).double()
+    cp = build(depth=10, base_channels=8, num_steps=2,
+               with_cp=with_cp).double()
+    cp.load_state_dict(plain.state_dict())
+    a, b = step(plain), step(cp)
+    assert a[0] == b[0]
+    for left, right in zip(a[1] + a[2], b[1] + b[2], strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-12)
+
+
+def test_backward_keeps_no_potentials_and_no_spikes():
+    """Only what BatchNorm and the neurons start from stays alive."""
+    kept = {}
+
+    def pack(t):
+        kept[t.data_ptr()] = t
+        return t
+
+    block = SpikingBasicBlock(8, 8, 1, 2, dict(type='LIFNeuron'), 'per_step')
+    x = torch.randn(4, 8, 16, 16, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        block(x)
+    # the input of the block and those of its two BatchNorms
+    maps = [t for t in kept.values() if t.numel() == x.numel()]
+    assert len(maps) == 3
+    assert x.data_ptr() in kept
+    assert not any(set(t.unique().tolist()) <= {0., 1.} for t in maps)
+
+
+def test_fuse_is_called_after_each_stage_and_replaces_its_map():
+    net = build(depth=10, base_channels=4, out_indices=(0, 1, 2, 3))
+    seen = []
+
+    def fuse(i, feature):
+        seen.append((i, tuple(feature.shape)))
+        return torch.zeros_like(feature)
+
+    outs = net.eval()(torch.randn(2, 3, 32, 48), fuse)
+    assert seen == [(0, (2, 4, 8, 12)), (1, (2, 8, 4, 6)),
+                    (2, (2, 16, 2, 3)), (3, (2, 32, 1, 2))]
+    assert all(not out.any() for out in outs)
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(depth=50), r'depth=50.*\(10, 18, 34\)'),
+    (dict(base_channels=0), 'base_channels=0'),
+    (dict(num_steps=2.5), r'num_steps=2\.5'),
+    (dict(out_indices=(4, )), r'out_indices=\(4,\)'),
+    (dict(with_cp=(True, False)), r'with_cp=\(True, False\)'),
+    (dict(norm_statistics='batch'), "'batch'"),
+    (dict(neuron=dict(type='LIF')), 'LIFNeuron.*IFNeuron'),
+    (dict(neuron=dict(type='LIFNeuron', surrogate=dict(type='Tanh'))),
+     'Tanh.*ATan'),
+    (dict(neuron=dict(type='LIFNeuron', reset='none')), 'hard.*none'),
+])
+def test_refused_when_built(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        build(**kwargs)
+
+
+def test_incomplete_sequences_are_refused():
+    with pytest.raises(ValueError, match='batch of 4 frames.*num_steps=3'):
+        build(depth=10, base_channels=4, num_steps=3)(
+            torch.zeros(4, 3, 32, 32))
+
+
+@pytest.mark.parametrize('neuron', [
+    'LIFNeuron', 'IFNeuron', 'ParametricLIFNeuron'])
+def test_neurons_train(neuron):
+    net = build(depth=10, base_channels=8, num_steps=2,
+                neuron=dict(type=neuron))
+    net(torch.randn(4, 3, 32, 32)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all()
+               for p in net.parameters())

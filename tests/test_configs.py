@@ -1,0 +1,121 @@
+"""Every config in configs/respike: its name is true and it tests a video."""
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+
+CONFIGS = sorted(
+    (Path(__file__).parents[1] / 'configs/respike').glob('*.py'))
+
+
+@pytest.fixture(scope='module', params=CONFIGS, ids=lambda path: path.stem)
+def config(request):
+    return Config.fromfile(request.param)
+
+
+@pytest.fixture(scope='module')
+def video(tmp_path_factory):
+    """40 frames of a wandering texture."""
+    path = tmp_path_factory.mktemp('videos') / 'a.mp4'
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(
+        rng.integers(0, 256, (140, 200, 3), dtype=np.uint8), (0, 0), 3)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25,
+                             (128, 96))
+    for t in range(40):
+        writer.write(texture[t:t + 96, t:t + 128])
+    writer.release()
+    return str(path)
+
+
+def train_settings(config):
+    return config.train_dataloader.batch_size, config.train_cfg.max_epochs
+
+
+def test_name_tells_the_truth(config):
+    name = Path(config.filename).stem
+    gpus, batch = map(int, re.search(r'_(\d+)xb(\d+)-', name).groups())
+    epochs = int(re.search(r'-(\d+)e[_-]', name)[1])
+    assert train_settings(config) == (batch, epochs)
+    assert config.auto_scale_lr.base_batch_size == gpus * batch
+    clip_len, interval, clips = map(
+        int, re.search(r'-(\d+)x(\d+)x(\d+)-', name).groups())
+    sampling = next(t for t in config.train_pipeline
+                    if t.type in ('SampleFrames', 'UniformSample'))
+    assert sampling.get('clip_len', 1) == clip_len
+    assert sampling.get('frame_interval', 1) == interval
+    assert sampling.get('num_clips', 1) == clips
+    stride = re.search(r'-s(\d)-', name)
+    if stride:
+        strides = {t.stride for p in ('train', 'val', 'test')
+                   for t in config[f'{p}_pipeline']
+                   if t.type == 'ResidualFrameTransform'}
+        assert strides <= {int(stride[1])}  # none: split on the device
+        assert config.model.get('stride', int(stride[1])) == int(stride[1])
+
+
+def test_dataloaders_use_the_pipelines_and_the_resilient_dataset(config):
+    for phase in ('train', 'val', 'test'):
+        dataset = config[f'{phase}_dataloader'].dataset
+        assert dataset.type == 'ResilientVideoDataset'
+        assert dataset.pipeline == config[f'{phase}_pipeline']
+        assert dataset.num_classes == config.model.cls_head.num_classes
+    assert config.default_scope == 'mmaction'
+    assert 'respike_mmaction' in config.custom_imports['imports']
+
+
+def without_weights(model):
+    model = model.to_dict()
+    for part in ('backbone', 'key_backbone'):
+        model.get(part, {}).pop('pretrained', None)
+    return model
+
+
+def small(inputs):
+    """The middle 64 x 64 pixels: the parts fit or do not at any size."""
+    if isinstance(inputs, dict):
+        return {k: small(v) for k, v in inputs.items()}
+    if isinstance(inputs, list):
+        return [small(v) for v in inputs]
+    h, w = inputs.shape[-2:]
+    a, b = (h - 64) // 2, (w - 64) // 2
+    return inputs[..., a:a + 64, b:b + 64]
+
+
+def batch(pipeline, video, label):
+    """A batch of one video, as the data loader gives it."""
+    compose = Compose(pipeline)
+    data = pseudo_collate([
+        compose(dict(filename=video, label=label, start_index=0,
+                     modality='RGB'))
+    ])
+    return dict(data, inputs=small(data['inputs']))
+
+
+def crops(config):
+    return Path(config.filename).stem.endswith('crops')
+
+
+def test_a_test_step(config, video):
+    """Real frames through the test pipeline and the model of full size."""
+    views = 30 if crops(config) else 1
+    model = MODELS.build(without_weights(config.model))
+    model.eval()
+    data = batch(config.test_pipeline, video, 0)
+    frames = data['inputs']
+    if isinstance(frames, dict):
+        assert {len(v) for v in frames['key_frames']} == {views}
+    model.test_cfg = dict(max_testing_views=8)
+    if model.__class__.__name__ != 'ReSpikeRecognizer':
+        model.test_cfg = None
+    with torch.no_grad():
+        sample, = model.test_step(data)
+    num_classes = config.model.cls_head.num_classes
+    assert sample.pred_score.shape == (num_classes, )
+    torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))

@@ -1,0 +1,222 @@
+"""The energy tool on made videos, from the command line to the chart."""
+import csv
+import importlib.util
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.config import Config
+
+from tests.videos import write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+UPSTREAM = Path(find_spec('mmaction').origin).parent / '.mim/configs'
+
+CONFIG = """
+custom_imports = dict(imports=['respike_mmaction'])
+default_scope = 'mmaction'
+std = [58.395, 57.12, 57.375]
+model = dict(
+    type='ReSpikeRecognizer',
+    stride=4,
+    num_frames=8,
+    key_backbone=dict(
+        type='ResNet', depth=18, out_indices=(0, 1, 2, 3),
+        pretrained='https://nowhere.invalid/weights.pth'),
+    backbone=dict(type='SpikingResNet', depth=10, base_channels=32),
+    cls_head=dict(
+        type='CrossAttentionFusion', num_classes=3, average_clips='prob'),
+    data_preprocessor=dict(
+        type='MultiModalDataPreprocessor',
+        preprocessors=dict(
+            key_frames=dict(
+                type='ActionDataPreprocessor', mean=[120] * 3, std=std),
+            residual_frames=dict(
+                type='ActionDataPreprocessor', mean=[0] * 3, std=std))))
+test_pipeline = [
+    dict(type='PyAVInit'),
+    dict(type='SampleFrames', clip_len=8, num_clips=2, test_mode=True),
+    dict(type='PyAVDecode'),
+    dict(type='Resize', scale=(64, 64), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCHW'),
+    dict(type='ResidualFrameTransform', stride=4, num_frames=8),
+    dict(type='PackActionInputs',
+         collect_keys=('key_frames', 'residual_frames'))
+]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    dataset=dict(
+        type='VideoDataset', ann_file=r'{folder}/list.txt',
+        data_prefix=dict(video=r'{folder}'), pipeline=test_pipeline,
+        test_mode=True))
+energy_models = [
+    dict(name='mine', technology='none', precision='none', source='a test',
+         covers='ACs', pj_per_mac=0, pj_per_ac=1000)
+]
+"""
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location(
+        'get_energy', ROOT / 'tools/analysis_tools/get_energy.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('energy')
+    write_video(folder / 'a.mp4')
+    shutil.copy(folder / 'a.mp4', folder / 'b.mp4')
+    (folder / 'list.txt').write_text('a.mp4 0\nb.mp4 2\n')
+    (folder / 'tiny.py').write_text(CONFIG.replace('{folder}', str(folder)))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def report(tool, folder):
+    """Measured once, with random weights, on the test set."""
+    tool.main([str(folder / 'tiny.py'), '--videos', '2',
+               '--out-dir', str(folder / 'out')])
+    return json.loads((folder / 'out/tiny.json').read_text())
+
+
+def test_report_adds_up(report):
+    assert report['weights'] == 'random' and report['accuracy'] is None
+    assert report['videos'] == ['a.mp4', 'b.mp4']
+    assert report['views_per_video'] == 2
+    assert report['inputs']['residual_frames'] == [1, 2, 2, 3, 3, 64, 64]
+    for field in ('macs', 'acs', 'dense', 'parameters', 'weight_bytes'):
+        total = report['total'][field]
+        assert total > 0
+        for rows in (report['groups'], report['layers']):
+            assert sum(row[field] for row in rows) == pytest.approx(total)
+    model = MODELS.build(dict(
+        type='ResNet', depth=18, out_indices=(0, 1, 2, 3)))
+    key = [g for g in report['groups'] if g['branch'] == 'key branch']
+    parameters = sum(p.numel() for p in model.parameters())
+    assert sum(g['parameters'] for g in key) == parameters
+    # float32 weights, once for each of two views
+    assert report['total']['weight_bytes'] == \
+        2 * 4 * report['total']['parameters']
+    parts = {g['part'] for g in report['groups'] if g['branch'] == 'fusion'}
+    assert parts == {
+        'projections', 'self-attention', 'cross-attention', 'feed-forward',
+        'normalisation', 'resampling', 'residual additions'}
+
+
+def test_energy_of_the_config_s_own_model(report):
+    mine = report['energy']['mine']
+    assert mine['mj_per_video'] == pytest.approx(
+        1000 * report['total']['acs'] / 1e9)
+    assert mine['mj_per_view'] == pytest.approx(mine['mj_per_video'] / 2)
+    assert mine['model']['source'] == 'a test'
+    assert set(report['energy']) >= {
+        'horowitz_45nm', 'horowitz_45nm_sram', 'horowitz_45nm_dram'}
+
+
+def test_csv_and_chart(report, folder):
+    with open(folder / 'out/tiny.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report['layers'])
+    assert sum(float(row['macs']) for row in rows) == pytest.approx(
+        report['total']['macs'])
+    chart = (folder / 'out/tiny.png').read_bytes()
+    assert chart.startswith(b'\x89PNG') and len(chart) > 5000
+
+
+def test_text(tool, folder, capsys):
+    tool.main([str(folder / 'tiny.py'), '--input', str(folder / 'a.mp4'),
+               '--out-dir', str(folder / 'text')])
+    text = capsys.readouterr().out
+    for part in ('RANDOM', 'per video', 'per view', 'self-attention',
+                 'spiking branch', 'Left out:', 'Horowitz', 'a.mp4'):
+        assert part in text, part
+
+
+def test_checkpoint_gives_accuracy(tool, folder, report):
+    model = Config.fromfile(folder / 'tiny.py').model
+    model.key_backbone.pretrained = None
+    torch.manual_seed(1)
+    model = MODELS.build(model)
+    torch.nn.init.constant_(model.cls_head.fc_cls.weight, 0)
+    model.cls_head.fc_cls.bias.data = torch.tensor([0., 0., 5.])
+    torch.save(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
+    tool.main([str(folder / 'tiny.py'), str(folder / 'tiny.pth'), '--videos',
+               '9', '--out-dir', str(folder / 'trained')])
+    trained = json.loads((folder / 'trained/tiny.json').read_text())
+    assert trained['accuracy'] == 50  # always class 2: right for b.mp4
+    for field in ('macs', 'dense', 'parameters'):  # weights do not matter
+        assert trained['total'][field] == report['total'][field]
+
+
+def test_published_way_of_keys_and_values(tool, folder, report):
+    tool.main([str(folder / 'tiny.py'), '--keys-and-values', 'per_step',
+               '--out-dir', str(folder / 'published')])
+    published = json.loads((folder / 'published/tiny.json').read_text())
+    extra = sum(layer['macs'] for layer in report['layers']
+                if layer['name'].endswith(('cross_attn.to_k',
+                                           'cross_attn.to_v')))
+    assert extra > 0
+    assert published['total']['macs'] == report['total']['macs'] + 2 * extra
+
+
+def test_upstream_config_and_plot(tool, folder, report, capsys):
+    """TSN as in the zoo: 25 segments, ten crops; its counts need no run."""
+    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
+                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
+    tool.main([str(config), '--input', str(folder / 'a.mp4'), '--accuracy',
+               '74.12', '--out-dir', str(folder / 'out')])
+    path = folder / 'out' / f'{config.stem}.json'
+    tsn = json.loads(path.read_text())
+    assert tsn['measured'] == 'shapes' and tsn['views_per_video'] == 10
+    assert tsn['inputs']['imgs'][1] == 250
+    assert tsn['total']['macs'] / 10 == pytest.approx(102.7e9, rel=.01)
+    assert tsn['total']['acs'] == 0
+    ours = dict(report, accuracy=50.)
+    (folder / 'ours.json').write_text(json.dumps(ours))
+    tool.main(['--plot', str(path), str(folder / 'ours.json'),
+               '--out-dir', str(folder / 'plot')])
+    assert (folder / 'plot/accuracy_energy.png').stat().st_size > 5000
+
+    ours['energy']['horowitz_45nm']['model']['pj_per_mac'] = 3.
+    (folder / 'ours.json').write_text(json.dumps(ours))
+    with pytest.raises(ValueError, match='do not compare'):
+        tool.main(['--plot', str(path), str(folder / 'ours.json'),
+                   '--out-dir', str(folder / 'plot')])
+    with pytest.raises(ValueError, match="no energy by 'mine'"):
+        tool.main(['--plot', str(path), '--energy-model', 'mine',
+                   '--out-dir', str(folder / 'plot')])
+
+
+def test_absent_data_is_named(tool, folder):
+    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
+                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
+    with pytest.raises(FileNotFoundError, match='--input'):
+        tool.main([str(config), '--out-dir', str(folder / 'out')])
+    with pytest.raises(FileNotFoundError, match='none.mp4'):
+        tool.main([str(config), '--input', 'none.mp4',
+                   '--out-dir', str(folder / 'out')])
+
+
+@pytest.mark.slow
+def test_recipe_on_a_real_video(tool, shared_data, tmp_path):
+    """The HMDB-51 recipe, random weights: the known figures."""
+    config = ROOT / ('configs/respike/respike_imagenet-pretrained-r50-sr18_'
+                     '1xb32-16x1x1-s4-100e_hmdb51-rgb.py')
+    video = sorted((shared_data / 'videos/hmdb51').glob('*.avi'))[0]
+    tool.main([str(config), '--input', str(video), '--out-dir',
+               str(tmp_path)])
+    report = json.loads((tmp_path / f'{config.stem}.json').read_text())
+    steps = 12
+    assert report['total']['dense'] == pytest.approx(steps * 1.676e9, rel=1e-3)
+    assert 0 < report['total']['acs'] < report['total']['dense'] / 2
+    assert report['total']['parameters'] == pytest.approx(44.6e6, rel=1e-2)
+    assert not [x for x in report['left_out'] if 'not known' in x]
