@@ -17,7 +17,6 @@ When a golden test fails:
    computes in float32.
 """
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -34,6 +33,7 @@ from respike_mmaction.published import (
     to_published,
 )
 
+from . import processes
 from .published import GOLDEN, frames, golden, state_dict
 
 
@@ -226,9 +226,9 @@ def test_converter_and_upstream_loading(name, tmp_path, root):
     flag = '--downsample' if run['downsample'] else '--no-downsample'
     tool = [sys.executable, root / 'tools/convert/'
             'convert_respike_checkpoint.py']
-    printed = subprocess.run(
-        [*tool, theirs, ours, flag, '--stride', str(run['stride'])],
-        check=True, capture_output=True, text=True, cwd=root).stdout
+    printed = processes.run(
+        [*tool, theirs, ours, flag, '--stride', run['stride']],
+        cwd=root).stdout
     shapes = run['state_dict_shapes']
     dropped = [k for k in shapes if 'fusion1' in k and not run['downsample']]
     for key in shapes:
@@ -246,8 +246,7 @@ def test_converter_and_upstream_loading(name, tmp_path, root):
         logits, _ = model.eval().extract_feat(frames(run), stage='head')
     assert relative(logits, run['logits_eval']) < 1e-9
 
-    subprocess.run([*tool, ours, back, '--reverse'], check=True,
-                   capture_output=True, cwd=root)
+    processes.run([*tool, ours, back, '--reverse'], cwd=root)
     again = torch.load(back, weights_only=True)
     assert again.keys() == shapes.keys()
     assert all(torch.equal(v, published[k]) for k, v in again.items()

@@ -1,10 +1,11 @@
 """The benchmarks compare what they say they compare."""
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
+
+from tests.processes import run
 
 TINY = """
 model = dict(
@@ -103,12 +104,12 @@ def test_live_bytes_count_what_is_alive():
 
 def test_benchmark_runs(config, tmp_path, root):
     out = tmp_path / 'b.json'
-    printed = subprocess.run(
+    printed = run(
         [sys.executable, root / 'tools/analysis_tools/benchmark.py', config,
          '--size', '32', '--batch-sizes', '1', '2', '3', '--rounds', '1',
          '--passes', 'forward', '--fuse', '--backend', 'torch',
          '--no-memory', '--out', out],
-        check=True, capture_output=True, text=True, cwd=root).stdout
+        cwd=root).stdout
     result = json.loads(out.read_text())
     assert {r['network'] for r in result['rows']} == {
         'respike', 'floor', 'folded'}

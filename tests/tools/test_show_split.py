@@ -1,8 +1,9 @@
-import subprocess
 import sys
 
 import cv2
 import numpy as np
+
+from tests.processes import run
 
 
 def video(path, frames):
@@ -20,10 +21,8 @@ def test_picture_of_a_still_video_has_grey_residuals(root, tmp_path):
     video(tmp_path / 'still.mp4', [texture] * 20)
     out = tmp_path / 'split.png'
     config, = (root / 'configs/respike').glob('*_motion8-rgb.py')
-    subprocess.run(
-        [sys.executable, root / 'tools/visualizations/show_split.py', config,
-         tmp_path / 'still.mp4', '--out', out],
-        check=True, capture_output=True, cwd=root)
+    run([sys.executable, root / 'tools/visualizations/show_split.py', config,
+         tmp_path / 'still.mp4', '--out', out], cwd=root)
     picture = cv2.imread(str(out)).astype(int)
     half = picture.shape[1] // 4
     coloured = np.ptp(picture, axis=2) > 40

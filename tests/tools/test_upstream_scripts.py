@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from mmaction.apis import (
 from mmaction.registry import MODELS
 from mmengine import load
 from mmengine.config import Config
+
+from tests import processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('upstream')]
 
@@ -64,10 +65,10 @@ def place(root, tmp_path_factory):
 
 def run(cwd, *command, check=True, **env):
     """Run a script in a process of its own; return its output."""
-    command = [str(word) for word in command]
-    program = ['bash'] if command[0].endswith('.sh') else [sys.executable]
-    result = subprocess.run(
-        program + command,
+    shell = str(command[0]).endswith('.sh')
+    result = processes.run(
+        ['bash' if shell else sys.executable, *command],
+        check,
         cwd=cwd,
         # upstream's shell scripts call `python`
         env={
@@ -75,15 +76,8 @@ def run(cwd, *command, check=True, **env):
                 [str(Path(sys.executable).parent), os.environ['PATH']]),
             'OMP_NUM_THREADS': '1',
             **env
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300)
-    if check:
-        assert result.returncode == 0, result.stdout[-5000:]
-        return result.stdout
-    return result
+        })
+    return result.stdout if check else result
 
 
 @pytest.fixture(scope='module')

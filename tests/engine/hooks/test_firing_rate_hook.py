@@ -1,12 +1,9 @@
 """FiringRateHook against potentials and rates written out here."""
 import json
-import socket
 from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.hooks import Hook
@@ -18,6 +15,7 @@ from torch.utils.data import Dataset
 from respike_mmaction.engine.hooks import FiringRateHook
 from respike_mmaction.engine.hooks.firing_rate_hook import membrane_potentials
 from respike_mmaction.models.neurons import BaseNeuron, build_neuron
+from tests.processes import run_ranks
 
 STEPS = 3
 NEURONS = [f'backbone.layer{i}.0.neuron{j}' for i in (1, 2, 3, 4)
@@ -253,29 +251,21 @@ class OneLayer(nn.Module):
         return self.neuron(x, num_steps=STEPS)
 
 
-def _process(rank, world_size, port, queue):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+def record(rank, folder):
     torch.manual_seed(0)
     model = MMDistributedDataParallel(OneLayer())
     scalars = []
     inputs = torch.full((STEPS * (rank + 1), 4), 1. + rank)
     step(FiringRateHook(interval=1), stub(model, [], scalars), inputs,
          enabled=False)
-    queue.put((rank, scalars[0]))
-    dist.barrier()
-    dist.destroy_process_group()
+    (folder / f'{rank}.json').write_text(json.dumps(scalars[0]))
 
 
 @pytest.mark.slow
-def test_processes_are_pooled():
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    queue = mp.get_context('spawn').SimpleQueue()
-    mp.spawn(_process, (2, port, queue), nprocs=2)
-    by_rank = dict(queue.get() for _ in range(2))
+def test_processes_are_pooled(tmp_path):
+    run_ranks(record, tmp_path)
+    by_rank = [json.loads((tmp_path / f'{rank}.json').read_text())
+               for rank in range(2)]
     assert by_rank[0] == by_rank[1]
     # x = 1: H = .75, .9375, .984: silent; x = 2 fires at every step (H = 1.5)
     # and there are twice as many

@@ -2,14 +2,13 @@
 from types import SimpleNamespace
 
 import pytest
-import torch.distributed
-import torch.multiprocessing as mp
 from mmaction.registry import DATASETS, HOOKS
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from respike_mmaction.datasets.video_reader import VideoReadError
+from tests.processes import run_ranks
 from tests.videos import write_video
 
 
@@ -84,21 +83,18 @@ def test_report_of_wrong_answers(ann_file, tmp_path, mode):
             in (tmp_path / f'{mode}.log').read_text())
 
 
-def rank_main(rank, ann_file, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+def skip_one(rank, folder, ann_file):
     dataset = build(ann_file)
     dataset[(1, 3)[rank]]  # each rank meets another one
     hook = HOOKS.build(dict(type='SkippedVideosHook'))
     (folder / str(rank)).mkdir()
     hook.after_train_epoch(runner(dataset, folder / str(rank)))
     assert len(dataset.skipped_videos()) == 2
-    torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_ranks_share_what_they_skipped(ann_file, tmp_path):
-    mp.start_processes(
-        rank_main, (str(ann_file), tmp_path), nprocs=2, start_method='fork')
+    run_ranks(skip_one, tmp_path, str(ann_file))
     report = tmp_path / '0/skipped_videos_train.txt'
     assert report.read_text().split() == [
         f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']

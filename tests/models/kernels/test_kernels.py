@@ -1,6 +1,5 @@
 """Kernels against the plain one, and how they are chosen."""
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from respike_mmaction.models.neurons import (
     ParametricLIFNeuron,
     Surrogate,
 )
+from tests.processes import run
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -82,13 +82,10 @@ def test_compile_agrees(case):
 @needs_triton
 def test_triton_agrees():
     """In Triton's interpreter, which shares no code with PyTorch's math."""
-    run = subprocess.run([sys.executable, HERE / 'agreement.py'],
-                         env=dict(os.environ, TRITON_INTERPRET='1',
-                                  PYTHONPATH=str(HERE.parents[2])),
-                         capture_output=True,
-                         text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert 'cases agree' in run.stdout
+    printed = run([sys.executable, HERE / 'agreement.py'],
+                  env=dict(os.environ, TRITON_INTERPRET='1',
+                           PYTHONPATH=str(HERE.parents[2]))).stdout
+    assert 'cases agree' in printed
 
 
 @pytest.mark.gpu
@@ -239,9 +236,6 @@ def test_import_needs_neither_triton_nor_a_compiler():
     code = ('import sys, respike_mmaction; '
             "assert not {'triton', 'torch._inductor.compile_fx'}"
             '.intersection(sys.modules)')
-    run = subprocess.run([sys.executable, '-c', code],
-                         env=dict(os.environ, CXX='no-such-compiler',
-                                  PYTHONPATH=str(HERE.parents[2])),
-                         capture_output=True,
-                         text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
+    run([sys.executable, '-c', code],
+        env=dict(os.environ, CXX='no-such-compiler',
+                 PYTHONPATH=str(HERE.parents[2])))
