@@ -17,6 +17,10 @@ from ..neurons import build_neuron
 # returns replaces the feature map.
 Fuse = Callable[[int, Tensor], Tensor]
 
+# Elements of a map from which backward makes it again: below, the calls cost
+# more time than the kept map is worth (1 MiB in float32).
+RECOMPUTE_FROM = 2**18
+
 
 class SpikingBasicBlock(nn.Module):
     """Neuron - conv3x3 - BN - neuron - conv3x3 - BN plus a real shortcut.
@@ -60,21 +64,59 @@ class SpikingBasicBlock(nn.Module):
             conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.downsample = nn.Sequential(pool, conv, norm())
 
-    def _first(self, x: Tensor) -> Tensor:
-        return self.conv1(self.neuron1(x, num_steps=self.num_steps))
+    def _enter(self, x: Tensor,
+               norm: nn.Module | None) -> tuple[Tensor, Tensor]:
+        """From the block's input to both ways' first BatchNorm."""
+        if norm is not None:
+            x = norm(x)
+        shortcut = x
+        if self.downsample is not None:
+            pool, conv, _ = self.downsample
+            shortcut = conv(pool(x))
+        return shortcut, self.conv1(self.neuron1(x, num_steps=self.num_steps))
 
     def _second(self, x: Tensor) -> Tensor:
         x = self.neuron2(self.bn1(x), num_steps=self.num_steps)
         return self.conv2(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Membrane inputs (B*S, C, H, W) of this block to the next one's."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        # Potentials, spikes and the normalised input are made again in
-        # backward: one cheap pass instead of three kept tensors.
-        x = recompute(self._first, x, preserve_rng_state=False)
-        x = recompute(self._second, x, preserve_rng_state=False)
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """From membrane inputs to those of the next block.
+
+        Args:
+            x (Tensor): Membrane inputs, (B*S, C, H, W).
+            norm (nn.Module, optional): BatchNorm to apply to ``x`` first,
+                so that its output need not be kept. Defaults to None.
+
+        Returns:
+            Tensor: (B*S, C', H', W').
+        """
+        shortcut, x = _keep_or_recompute(self._enter, x, norm)
+        x = _keep_or_recompute(self._second, x)
+        if self.downsample is not None:
+            shortcut = self.downsample[2](shortcut)
         return self.bn2(x) + shortcut
+
+
+class SpikingStage(nn.Sequential):
+    """Blocks one after another."""
+
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """See :meth:`SpikingBasicBlock.forward`."""
+        for block in self:
+            x = block(x, norm)
+            norm = None
+        return x
+
+
+def _keep_or_recompute(function: Callable, x: Tensor, *args):
+    """Call ``function``, which has no dropout.
+
+    Potentials, spikes and the normalised input of large maps are made again
+    in backward: one cheap pass instead of three kept tensors.
+    """
+    if x.numel() < RECOMPUTE_FROM:
+        return function(x, *args)
+    return recompute(function, x, *args, preserve_rng_state=False)
 
 
 @MODELS.register_module()
@@ -172,7 +214,7 @@ class SpikingResNet(BaseModule):
                                       1 if j else 2, num_steps, neuron,
                                       norm_statistics))
                 width = self.out_channels[i]
-            setattr(self, f'layer{i + 1}', nn.Sequential(*blocks))
+            setattr(self, f'layer{i + 1}', SpikingStage(*blocks))
 
     @staticmethod
     def _per_stage(with_cp: bool | Sequence[bool]) -> tuple[bool, ...]:
@@ -207,11 +249,13 @@ class SpikingResNet(BaseModule):
             raise ValueError(
                 f'SpikingResNet got a batch of {x.shape[0]} frames: it takes '
                 f'a multiple of num_steps={self.num_steps}, step fastest')
-        x = self.bn1(self.conv1(x))
+        x, norm = self.conv1(x), self.bn1
         outs = []
         for i in range(4):
             stage = getattr(self, f'layer{i + 1}')
-            x = recompute(stage, x) if self.with_cp[i] else stage(x)
+            x = (recompute(stage, x, norm) if self.with_cp[i] else
+                 stage(x, norm))
+            norm = None
             if fuse is not None:
                 x = fuse(i, x)
             if i in self.out_indices:

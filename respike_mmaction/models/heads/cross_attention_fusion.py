@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from mmengine.model.weight_init import normal_init
 from torch import Tensor, nn
 
-from ..layers import FusionBlock, recompute
+from ..layers import FusionBlock, average_pool, recompute
 
 # Pooling factor of the stages that ``downsample`` fuses on the stage-3 grid.
 POOLING = {0: 4, 1: 2}
@@ -142,10 +142,7 @@ class CrossAttentionFusion(BaseHead):
         if pool == 1:
             return fusion(feature, keys)
         size = feature.shape[2:]
-        feature, keys = (
-            # ceil_mode: sizes that the factor does not divide
-            F.avg_pool2d(x, pool, ceil_mode=True, count_include_pad=False)
-            for x in (feature, keys))
+        feature, keys = (average_pool(x, pool) for x in (feature, keys))
         return F.interpolate(
             fusion(feature, keys), size, mode='bilinear', align_corners=False)
 

@@ -82,25 +82,56 @@ def spike_scan(x: Tensor,
             raise ValueError(f'v must have the shape {shape}, got '
                              f'{tuple(v.shape)}')
         v = v.to(membrane_dtype(x.dtype))
-    # (B, S, N), with N running as memory does: a view in every format
-    order = [0, *sorted(range(1, x.ndim), key=lambda axis: -x.stride(axis))]
-    back = [order.index(axis) for axis in range(x.ndim)]
-    shape = [x.shape[axis] for axis in order[1:]]
-    folded = (x.shape[0] // num_steps, num_steps, math.prod(shape))
-    if v is not None:
-        v = v.permute(order).reshape(folded[::2])
-    args = (x.permute(order).reshape(folded), v, decay,
-            Neuron(threshold, reset, surrogate), return_v)
-    kernel = _choose(backend, x, surrogate)
-    if torch.is_grad_enabled() and any(
+    args = (x, v, decay, _Fold(x, num_steps),
+            Neuron(threshold, reset, surrogate), return_v,
+            _choose(backend, x, surrogate))
+    # a trace, such as get_flops.py's, is of the forward
+    if torch.is_grad_enabled() and not torch.jit.is_tracing() and any(
             isinstance(z, Tensor) and z.requires_grad for z in args[:3]):
-        spikes, v_last = _SpikeScan.apply(*args, kernel)
+        spikes, v_last = _SpikeScan.apply(*args)
     else:
-        spikes, v_last = kernel.forward(*args)
-    spikes = spikes.view(x.shape[0], *shape).permute(back)
-    if not return_v:
-        return spikes
-    return spikes, v_last.view(folded[0], *shape).permute(back)
+        spikes, v_last = _forward(*args)
+    return (spikes, v_last) if return_v else spikes
+
+
+class _Fold:
+    """Between (B * S, ...), or (B, ...), and (B, S, N), or (B, N).
+
+    N runs as the memory of ``x`` does, so that folding is a view in every
+    memory format.
+    """
+
+    def __init__(self, x: Tensor, num_steps: int) -> None:
+        axes = range(1, x.ndim)
+        self.order = [0, *sorted(axes, key=lambda axis: -x.stride(axis))]
+        self.back = [self.order.index(axis) for axis in range(x.ndim)]
+        self.shape = [x.shape[axis] for axis in self.order[1:]]
+        self.folded = (x.shape[0] // num_steps, num_steps,
+                       math.prod(self.shape))
+
+    def steps(self, z: Tensor | None) -> Tensor | None:
+        return None if z is None else z.permute(self.order).reshape(
+            self.folded)
+
+    def potential(self, v: Tensor | None) -> Tensor | None:
+        return None if v is None else v.permute(self.order).reshape(
+            self.folded[::2])
+
+    def unfold(self, z: Tensor | None) -> Tensor | None:
+        """Of steps or a potential."""
+        if z is None:
+            return None
+        z = z.reshape(math.prod(z.shape[:-1]), *self.shape)
+        # autograd adds gradients in place, but not into a view
+        return z.permute(self.back).detach()
+
+
+def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
+             fold: _Fold, neuron: Neuron, return_v: bool,
+             kernel: ModuleType) -> tuple[Tensor, Tensor | None]:
+    spikes, v_last = kernel.forward(
+        fold.steps(x), fold.potential(v), decay, neuron, return_v)
+    return fold.unfold(spikes), fold.unfold(v_last)
 
 
 def _choose(backend: str, x: Tensor, surrogate: object) -> ModuleType:
@@ -142,24 +173,27 @@ class _SpikeScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, v: Tensor | None,
-                decay: float | Tensor | None, neuron: Neuron, return_v: bool,
+                decay: float | Tensor | None, fold: _Fold, neuron: Neuron,
+                return_v: bool,
                 kernel: ModuleType) -> tuple[Tensor, Tensor | None]:
         learnt = isinstance(decay, Tensor)
         ctx.save_for_backward(x, v, decay if learnt else None)
         ctx.set_materialize_grads(False)
         ctx.decay = None if learnt else decay
-        ctx.neuron, ctx.kernel = neuron, kernel
-        return kernel.forward(x, v, decay, neuron, return_v)
+        ctx.fold, ctx.neuron, ctx.kernel = fold, neuron, kernel
+        return _forward(x, v, decay, fold, neuron, return_v, kernel)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor | None,
                  grad_v: Tensor | None) -> tuple:
         x, v, decay = ctx.saved_tensors
+        fold = ctx.fold
         grad_x, grad_v, grad_decay = ctx.kernel.backward(
-            x, v, grad, grad_v, ctx.decay if decay is None else decay,
+            fold.steps(x), fold.potential(v), fold.steps(grad),
+            fold.potential(grad_v), ctx.decay if decay is None else decay,
             ctx.neuron)
         if grad_decay is not None:
             grad_decay = grad_decay.to(decay.dtype)
-        return (grad_x, None if v is None else grad_v, grad_decay, None, None,
-                None)
+        grad_v = None if v is None else fold.unfold(grad_v)
+        return (fold.unfold(grad_x), grad_v, grad_decay, *[None] * 4)

@@ -4,8 +4,12 @@ ReSpike, arXiv 2409.01564, section 3 (cross-attention fusion). The block is
 that of latent diffusion models (arXiv 2112.10752): self-attention,
 cross-attention and a GEGLU feed-forward (arXiv 2002.05202).
 """
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from .recompute import recompute
 
 
 class Attention(nn.Module):
@@ -42,6 +46,46 @@ class Attention(nn.Module):
         return self.to_out(x.transpose(1, 2).flatten(2))
 
 
+def gated_gelu(x: Tensor) -> Tensor:
+    """Give a * GELU(b) of x = (a, b), all that is kept for backward.
+
+    Args:
+        x (Tensor): (..., 2 C).
+
+    Returns:
+        Tensor: (..., C).
+    """
+    if torch.compiler.is_compiling():
+        return _gate(x)  # a compiler decides itself what to keep
+    return _GatedGELU.apply(x)
+
+
+def _gate(x: Tensor) -> Tensor:
+    value, gate = x.chunk(2, dim=-1)
+    return value * F.gelu(gate)
+
+
+class _GatedGELU(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return _gate(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+        x, = ctx.saved_tensors
+        value, gate = x.chunk(2, dim=-1)
+        grad_x = torch.empty_like(x)
+        grad_value, grad_gate = grad_x.chunk(2, dim=-1)
+        torch.ops.aten.gelu.out(gate, out=grad_value).mul_(grad)
+        torch.mul(grad, value, out=grad_gate)
+        torch.ops.aten.gelu_backward.grad_input(
+            grad_gate, gate, grad_input=grad_gate)
+        return grad_x
+
+
 class GEGLUFeedForward(nn.Module):
     """W2 (a * GELU(b)) with (a, b) = W1 x (arXiv 2002.05202).
 
@@ -59,8 +103,7 @@ class GEGLUFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x (..., C)."""
-        value, gate = self.proj_in(x).chunk(2, dim=-1)
-        return self.proj_out(value * F.gelu(gate))
+        return self.proj_out(gated_gelu(self.proj_in(x)))
 
 
 class CrossAttentionBlock(nn.Module):
@@ -102,7 +145,11 @@ class CrossAttentionBlock(nn.Module):
         # end to end, (G, S*L, C), so that keys and values are made once.
         y = self.norm2(x).reshape(keys.shape[0], -1, x.shape[-1])
         x = x + self.cross_attn(y, keys).reshape(x.shape)
-        return x + self.ffn(self.norm3(x))
+        return x + recompute(self._feed_forward, x, preserve_rng_state=False)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        # half of what the block would keep for backward, for one product
+        return self.ffn(self.norm3(x))
 
 
 class FusionBlock(nn.Module):

@@ -153,7 +153,9 @@ def check(line, mode, calls):
                 value.item(), rel=1e-4, abs=1e-6), (name, key)
 
 
-def test_training_writes_every_interval(tmp_path):
+def test_training_writes_every_interval(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        'respike_mmaction.models.backbones.spiking_resnet.RECOMPUTE_FROM', 0)
     hook, watch = FiringRateHook(interval=2), Watch(hooks_at=(1, 3))
     run(tmp_path, hook, watch)
     lines = written(tmp_path, 'train')

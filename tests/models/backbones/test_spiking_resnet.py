@@ -3,7 +3,10 @@ import torch
 from mmaction.registry import MODELS
 from torch import nn
 
-from respike_mmaction.models.backbones import SpikingBasicBlock
+from respike_mmaction.models.backbones import (
+    SpikingBasicBlock,
+    spiking_resnet,
+)
 
 
 def build(**kwargs):
@@ -127,23 +130,70 @@ def test_checkpointing_changes_no_number(with_cp):
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-12)
 
 
-def test_backward_keeps_no_potentials_and_no_spikes():
-    """Only what BatchNorm and the neurons start from stays alive."""
+def kept_for_backward(function, *args):
+    """Tensors that backward needs, by address."""
     kept = {}
 
     def pack(t):
         kept[t.data_ptr()] = t
         return t
 
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        function(*args)
+    return kept
+
+
+@pytest.fixture
+def large_maps(monkeypatch):
+    """Every map counts as large."""
+    monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', 0)
+
+
+def test_backward_keeps_no_potentials_and_no_spikes(large_maps):
+    """Only what BatchNorm and the neurons start from stays alive."""
     block = SpikingBasicBlock(8, 8, 1, 2, dict(type='LIFNeuron'), 'per_step')
     x = torch.randn(4, 8, 16, 16, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        block(x)
+    kept = kept_for_backward(block, x)
     # the input of the block and those of its two BatchNorms
     maps = [t for t in kept.values() if t.numel() == x.numel()]
     assert len(maps) == 3
     assert x.data_ptr() in kept
     assert not any(set(t.unique().tolist()) <= {0., 1.} for t in maps)
+
+
+def test_backward_keeps_no_output_of_the_stem(large_maps):
+    """Of the largest maps, that of the stem's convolution alone."""
+    net = build(depth=10, base_channels=8)
+    x = torch.randn(2, 3, 64, 64)
+    kept = kept_for_backward(net, x)
+    assert sum(t.shape == (2, 8, 32, 32) for t in kept.values()) == 1
+
+
+def test_backward_of_small_maps_computes_nothing_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        spiking_resnet, 'recompute',
+        lambda function, *args, **kwargs: calls.append(args[0].numel()) or
+        function(*args))
+    monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', 8 * 8 * 16 * 16)
+    net = build(depth=10, base_channels=8)
+    net(torch.randn(8, 3, 64, 64))
+    # from the stem's map to that of stage 1; the others have fewer elements
+    assert calls == [8 * 8 * 32 * 32, *[8 * 8 * 16 * 16] * 2]
+
+
+@pytest.mark.parametrize('num_steps', [1, 3])
+def test_computing_again_changes_no_number(monkeypatch, num_steps):
+    x = torch.randn(6, 3, 32, 40, dtype=torch.float64)
+    results = []
+    for threshold in (0, 10**9):
+        monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', threshold)
+        torch.manual_seed(0)
+        net = build(depth=10, base_channels=8, num_steps=num_steps).double()
+        net(x).square().mean().backward()
+        results.append([*(p.grad for p in net.parameters()), *net.buffers()])
+    for again, kept in zip(*results, strict=True):
+        torch.testing.assert_close(again, kept, rtol=1e-10, atol=1e-12)
 
 
 def test_fuse_is_called_after_each_stage_and_replaces_its_map():

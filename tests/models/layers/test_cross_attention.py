@@ -11,6 +11,7 @@ from respike_mmaction.models.layers.cross_attention import (
     Attention,
     CrossAttentionBlock,
     GEGLUFeedForward,
+    gated_gelu,
 )
 
 
@@ -38,6 +39,22 @@ def test_geglu_by_its_formula():
     gelu = b * 0.5 * (1 + torch.erf(b / math.sqrt(2)))
     expected = (a * gelu) @ layer.proj_out.weight.T + layer.proj_out.bias
     torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_of_geglu():
+    x = torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gated_gelu, x)
+
+
+def test_feed_forward_keeps_its_input_only():
+    block = CrossAttentionBlock(32, 48)
+    x = torch.randn(2, 5, 32, requires_grad=True)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.numel()) or t, lambda t: t):
+        block(x, torch.randn(2, 7, 48))
+    # the 8 C and 4 C wide ones of GEGLU are made again
+    assert max(n for n in sizes if n % x.numel() == 0) == x.numel()
 
 
 def test_shared_keys_equal_keys_repeated_for_each_step():
