@@ -2,7 +2,8 @@
 
 The floor is the same network with every neuron replaced by a ReLU: dense
 work that no spiking layer can go below. Both run in turn, so that the
-ratio holds on a noisy machine.
+ratio holds on a noisy machine. Freed memory is kept for the next step (see
+MALLOC_MMAP_MAX_ in the README) unless --default-malloc is given.
 """
 import argparse
 import itertools
@@ -19,6 +20,7 @@ from measure import (
     build,
     clips,
     interleaved,
+    keep_freed_memory,
     kept_activations,
     load_model_config,
     machine,
@@ -67,6 +69,9 @@ def parse_args():
     parser.add_argument('--device', default='cuda' if
                         torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument(
+        '--default-malloc', action='store_true',
+        help='leave the allocator as it is')
     parser.add_argument(
         '--no-memory', action='store_true', help='skip the memory figures')
     parser.add_argument('--out', help='JSON file; a plot goes beside it')
@@ -246,6 +251,8 @@ def main():
     if args.rss_of:
         print_rss(args)
         return
+    if not args.default_malloc:
+        keep_freed_memory()
     all_frames, all_steps = defaults(args)
     rows = []
     for setting in itertools.product(args.batch_sizes, all_frames, all_steps,

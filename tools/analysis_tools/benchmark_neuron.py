@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measure import machine, print_table
+from measure import keep_freed_memory, machine, print_table
 from torch import Tensor
 
 from respike_mmaction.models.kernels import available
@@ -49,6 +49,9 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='CPU threads')
+    parser.add_argument(
+        '--default-malloc', action='store_true',
+        help='leave the allocator as it is: then all pay for fresh pages')
     parser.add_argument(
         '--skip', nargs='+', default=[], metavar='NAME',
         help='contenders to leave out, such as "spikingjelly compiled"')
@@ -202,6 +205,8 @@ def measure(S: int, args: argparse.Namespace) -> list[dict]:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if not args.default_malloc:
+        keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     rows = []

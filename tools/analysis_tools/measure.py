@@ -1,5 +1,6 @@
 """What the benchmarks share: models of a config, clips, time and memory."""
 import copy
+import ctypes
 import platform
 import statistics
 import subprocess
@@ -172,6 +173,18 @@ def peak_live_bytes(variant, kind, x):
         live += event.nbytes()
         peak = max(peak, live)
     return peak
+
+
+def keep_freed_memory():
+    """Let malloc keep what is freed, where it is glibc's.
+
+    A page that is mapped anew costs more time than a neuron spends on it,
+    and which network meets how many is a matter of luck.
+    """
+    if platform.libc_ver()[0] == 'glibc':
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)  # M_MMAP_MAX
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD
 
 
 def rss_in_fresh_process(args):
