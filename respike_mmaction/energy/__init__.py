@@ -2,7 +2,7 @@
 from .counter import Layer, OperationCounter
 from .energy_models import ENERGY_MODELS, EnergyModel, energy_models
 from .grouping import Group, grouping
-from .measure import measure
+from .measurement import measure
 from .operations import Count
 from .report import (
                      draw_accuracy,

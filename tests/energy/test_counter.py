@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 
 from respike_mmaction.energy import Count, OperationCounter, grouping
-from respike_mmaction.energy.measure import drop_values, without_pretrained
+from respike_mmaction.energy.measurement import drop_values, without_pretrained
 from respike_mmaction.models.neurons import LIFNeuron
 
 UPSTREAM = Path(find_spec('mmaction').origin).parent / '.mim'

@@ -5,7 +5,7 @@ import pytest
 
 from respike_mmaction.energy import ENERGY_MODELS, Count, energy_models
 from respike_mmaction.energy.energy_models import EnergyModel
-from respike_mmaction.energy.measure import _energy
+from respike_mmaction.energy.measurement import _energy
 
 COUNT = Count(
     macs=1e9,

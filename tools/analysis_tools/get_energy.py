@@ -18,7 +18,7 @@ from respike_mmaction.energy import (
     write_csv,
     write_json,
 )
-from respike_mmaction.energy.measure import KEYS_AND_VALUES
+from respike_mmaction.energy.measurement import KEYS_AND_VALUES
 
 
 def parse_args(argv=None):

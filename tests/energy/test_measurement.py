@@ -5,12 +5,13 @@ from mmaction.models.recognizers import Recognizer2D, Recognizer3D
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
-from respike_mmaction.energy.measure import (
+from respike_mmaction import energy
+from respike_mmaction.energy.measurement import (
     is_correct,
     num_views,
     without_pretrained,
 )
-from respike_mmaction.energy.measure import (
+from respike_mmaction.energy.measurement import (
     test_pipeline as pipeline_of,
 )
 
@@ -71,3 +72,7 @@ def test_is_correct(label, prediction, correct):
     if label is not None:
         sample.set_gt_label(label)
     assert is_correct(sample) is correct
+
+
+def test_the_module_and_the_function_have_names_of_their_own():
+    assert energy.measure is energy.measurement.measure
