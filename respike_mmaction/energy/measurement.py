@@ -43,7 +43,7 @@ def measure(config: str,
     Args:
         config (str): File of the config.
         checkpoint (str, optional): Weights. Defaults to None: random ones,
-            whose BatchNorm statistics are those of the first clip.
+            whose BatchNorm statistics are those of the first view.
         videos (int): Videos of the test set, evenly spread, to average
             over. Defaults to 1.
         file (str, optional): Video to measure instead. Defaults to None.
@@ -134,7 +134,7 @@ class Run:
         if self.shapes:
             drop_values(self.model)
         elif checkpoint is None:
-            randomise(self.model, clips[0][1])
+            randomise(self.model, clips[0][1], test_pipeline(cfg))
         else:
             load_checkpoint(
                 self.model, checkpoint, map_location='cpu', strict=True)
@@ -238,15 +238,16 @@ def drop_values(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def randomise(model: nn.Module, data: dict) -> None:
-    """Give a network random weights and the BatchNorm statistics of a clip.
+def randomise(model: nn.Module, data: dict, pipeline: list[dict]) -> None:
+    """Give a network random weights and the BatchNorm statistics of a view.
 
     With means of 0 and variances of 1 an untrained spiking network would
     fall silent after a few layers.
 
     Args:
         model (nn.Module): The network.
-        data (dict): A collated clip.
+        data (dict): The collated views of a video; the first one is run.
+        pipeline (list[dict]): The test pipeline.
     """
     for module in model.modules():
         if getattr(module, 'pretrained2d', False):
@@ -260,9 +261,11 @@ def randomise(model: nn.Module, data: dict) -> None:
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     inputs, _ = preprocess(model, data)
+    inputs = first_view(inputs, num_views(model, inputs, pipeline))
     model.train()
     for norm in norms:
-        norm.momentum = 1.
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all steps, not the last one
     model(inputs, mode='tensor')
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -310,6 +313,13 @@ def num_views(model: nn.Module, inputs: Any, pipeline: list[dict]) -> int:
         frames = frames_per_view(pipeline) or inputs.shape[1]
         return max(1, inputs.shape[1] // frames)
     return inputs.shape[1]
+
+
+def first_view(inputs: Any, views: int) -> Any:
+    """One view of a batch of one video that holds so many."""
+    if isinstance(inputs, dict):
+        return {key: first_view(x, views) for key, x in inputs.items()}
+    return inputs[:, :inputs.shape[1] // views]
 
 
 def frames_per_view(pipeline: list[dict]) -> int:

@@ -94,7 +94,7 @@ def _weights(report: dict) -> str:
         return ('not read: without spiking neurons the counts depend on '
                 'shapes alone')
     if report['weights'] == 'random':
-        return ('RANDOM, with BatchNorm statistics of the first clip: the '
+        return ('RANDOM, with BatchNorm statistics of the first view: the '
                 'firing rates are not those of a trained network')
     return report['weights']
 

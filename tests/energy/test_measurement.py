@@ -2,13 +2,16 @@
 import pytest
 import torch
 from mmaction.models.recognizers import Recognizer2D, Recognizer3D
+from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
 from respike_mmaction import energy
 from respike_mmaction.energy.measurement import (
+    first_view,
     is_correct,
     num_views,
+    randomise,
     without_pretrained,
 )
 from respike_mmaction.energy.measurement import (
@@ -40,6 +43,45 @@ def test_views_of_2d_recognizers(pipeline, frames, views):
 def test_views_of_3d_recognizers():
     model = Recognizer3D.__new__(Recognizer3D)
     assert num_views(model, torch.empty(1, 30, 3, 8, 2, 2), []) == 30
+
+
+@pytest.mark.parametrize('statistics', ['per_step', 'shared'])
+def test_random_weights_have_the_statistics_of_all_steps(statistics):
+    steps, views = 3, 2
+    model = MODELS.build(dict(
+        type='Recognizer2D',
+        backbone=dict(type='SpikingResNet', depth=10, base_channels=8,
+                      num_steps=steps, norm_statistics=statistics),
+        cls_head=dict(type='TSNHead', num_classes=2, in_channels=64),
+        data_preprocessor=dict(type='ActionDataPreprocessor')))
+    found = []
+    norm = model.backbone.bn1
+    handle = norm.register_forward_pre_hook(
+        lambda module, args: found.append(args[0].double()))
+    frames = torch.randn(steps * views, 3, 64, 64)
+    # steps and views that differ
+    frames *= torch.arange(1, 1 + steps * views).view(-1, 1, 1, 1)
+    data = dict(inputs=[frames], data_samples=[ActionDataSample()])
+    randomise(model, data, [dict(type='SampleFrames', num_clips=steps)])
+    handle.remove()
+    x, = found
+    assert len(x) == steps  # one view
+    assert torch.allclose(norm.running_mean.double(), x.mean((0, 2, 3)),
+                          atol=1e-5)
+    axes = (2, 3) if statistics == 'per_step' else (0, 2, 3)
+    var = x.var(axes)  # (S, C) or (C, )
+    var = var.mean(0) if statistics == 'per_step' else var
+    assert torch.allclose(norm.running_var.double(), var, rtol=1e-4)
+    assert norm.momentum == .1
+
+
+def test_first_view():
+    keys, residuals = torch.rand(1, 3, 4, 1), torch.rand(1, 3, 4, 2, 1)
+    one = first_view(dict(key_frames=keys, residual_frames=residuals), 3)
+    assert torch.equal(one['key_frames'], keys[:, :1])
+    assert torch.equal(one['residual_frames'], residuals[:, :1])
+    frames = torch.rand(1, 24, 1)
+    assert torch.equal(first_view(frames, 3), frames[:, :8])
 
 
 def test_pipeline_inside_of_a_wrapper():
