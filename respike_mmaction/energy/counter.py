@@ -68,8 +68,8 @@ class OperationCounter(TorchDispatchMode):
     Runs below autograd and above the kernels, so it sees functional calls
     (attention, pooling, interpolation) as well as modules. Spikes are known
     from the layer that made them: the output of a :class:`BaseNeuron`, and
-    what only reshapes, copies or pads it; values are never looked at to
-    decide. Outputs are not touched, and hooks are gone on leaving.
+    what only reshapes, copies, joins or pads it; values are never looked at
+    to decide. Outputs are not touched, and hooks are gone on leaving.
 
     Args:
         model (nn.Module): The network; in evaluation mode.
@@ -190,7 +190,9 @@ class OperationCounter(TorchDispatchMode):
         return out
 
     def _hand_on(self, name: str, args: tuple, out: Any) -> None:
-        tag = self._tag_of(args[0])
+        # cat and stack have several inputs
+        tags = {self._tag_of(x) for x in tree_leaves(args[0])}
+        tag = tags.pop() if len(tags) == 1 else None
         padding = args[2] if len(args) > 2 else 0
         if tag is None or (name == 'constant_pad_nd' and padding):
             return

@@ -52,27 +52,27 @@ WINDOW_OPERATIONS = {
     'max_pool2d': 'max pooling',
 }
 
-# Operators that hand on the values of their first input.
+# Operators that hand on the values of their first input, or list of inputs.
 VALUE_PRESERVING = frozenset(
     ('view', '_unsafe_view', '_reshape_alias', 'permute', 'transpose', 't',
      'expand', 'clone', '_to_copy', 'slice', 'select', 'split',
      'split_with_sizes', 'unbind', 'unfold', 'squeeze', 'unsqueeze', 'detach',
-     'alias', 'as_strided', 'index_select', 'flip', 'roll', 'repeat',
-     'constant_pad_nd', 'reflection_pad1d', 'reflection_pad2d',
-     'reflection_pad3d', 'replication_pad1d', 'replication_pad2d',
-     'replication_pad3d'))
+     'alias', 'as_strided', 'cat', 'stack', 'index', 'index_select', 'gather',
+     'flip', 'roll', 'repeat', 'constant_pad_nd', 'reflection_pad1d',
+     'reflection_pad2d', 'reflection_pad3d', 'replication_pad1d',
+     'replication_pad2d', 'replication_pad3d'))
 
 # Operators without arithmetic.
 DATA_MOVEMENT = VALUE_PRESERVING | frozenset(
-    ('cat', 'stack', 'index', 'index_put', 'gather', 'scatter', 'embedding',
-     'where', 'masked_fill', 'copy', 'fill', 'zero', 'zeros', 'zeros_like',
-     'ones', 'ones_like', 'full', 'full_like', 'empty', 'empty_like',
-     'empty_strided', 'new_empty', 'new_empty_strided', 'new_zeros',
-     'new_ones', 'new_full', 'arange', 'linspace', 'scalar_tensor', 'lift',
-     'lift_fresh', 'upsample_nearest1d', 'upsample_nearest2d',
-     'upsample_nearest3d', '_local_scalar_dense', 'eq', 'ne', 'lt', 'le',
-     'gt', 'ge', 'equal', 'item', 'is_same_size', 'sym_size', 'pixel_shuffle',
-     'tril', 'triu', 'meshgrid', 'resize', 'set', 'argmax', 'sort', 'topk'))
+    ('index_put', 'scatter', 'embedding', 'where', 'masked_fill', 'copy',
+     'fill', 'zero', 'zeros', 'zeros_like', 'ones', 'ones_like', 'full',
+     'full_like', 'empty', 'empty_like', 'empty_strided', 'new_empty',
+     'new_empty_strided', 'new_zeros', 'new_ones', 'new_full', 'arange',
+     'linspace', 'scalar_tensor', 'lift', 'lift_fresh', 'upsample_nearest1d',
+     'upsample_nearest2d', 'upsample_nearest3d', '_local_scalar_dense', 'eq',
+     'ne', 'lt', 'le', 'gt', 'ge', 'equal', 'item', 'is_same_size', 'sym_size',
+     'pixel_shuffle', 'tril', 'triu', 'meshgrid', 'resize', 'set', 'argmax',
+     'sort', 'topk'))
 
 # One step of a neuron: decay, gain, sum, comparison, reset.
 NEURON_OPERATIONS = 5
@@ -84,6 +84,12 @@ LEFT_OUT = (
     'reading the input of element-wise operations, norms, poolings, softmax '
     'and neurons, and writing their output: taken as done on the way out of '
     'the layer before',
+    'writing spikes as bits: a map whose only reader is a neuron, be it '
+    'through BatchNorm, is written in float32 as any other (against the '
+    'spiking branch), and its spikes are charged where the next layer reads '
+    'them',
+    'spikes that pass through max pooling or arithmetic: the layer behind '
+    'counts as one of real-valued inputs',
     'additions of biases, and moves that compute nothing: copies, '
     'concatenations, layout changes, shifts along time, index arithmetic',
     'partial sums that do not fit on the chip, control, addressing of sparse '

@@ -12,8 +12,14 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
 from torch import nn
 
-from respike_mmaction.energy import Count, OperationCounter, grouping
+from respike_mmaction.energy import (
+    Count,
+    Layer,
+    OperationCounter,
+    grouping,
+)
 from respike_mmaction.energy.measurement import drop_values, without_pretrained
+from respike_mmaction.energy.operations import LEFT_OUT
 from respike_mmaction.models.neurons import LIFNeuron
 
 UPSTREAM = Path(find_spec('mmaction').origin).parent / '.mim'
@@ -197,6 +203,21 @@ def test_membranes_and_maps_of_the_published_network(respike):
     assert attention.activation_bytes == 4 * 4 * 3 * 196 * 256
 
 
+def test_a_map_for_a_neuron_alone_is_written_in_float32():
+    """Against the spiking branch: what leaves BatchNorm could be bits."""
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 1, bias=False), nn.BatchNorm2d(4), LIFNeuron(),
+        nn.Conv2d(4, 3, 1, bias=False)).eval()
+    counter = count(model, torch.randn(1, 2, 6, 6))
+    before, behind = (counter.layers[Layer(name)] for name in '03')
+    assert before.activation_bytes == 4 * (2 + 4) * 36  # in and out
+    assert before.spike_positions == 0
+    # read as bits
+    assert behind.spike_positions == 4 * 36
+    assert behind.activation_bytes == 4 * 3 * 36
+    assert any('written in float32' in text for text in LEFT_OUT)
+
+
 def test_synaptic_operations_of_a_spiking_resnet():
     """All layers against their unfolded inputs, and a batch of two."""
     torch.manual_seed(3)
@@ -258,6 +279,12 @@ def write_into(neuron, x):
     (lambda neuron, x: neuron(x, return_v=True)[0], True),
     (lambda neuron, x: neuron(x).flatten(1).view(x.shape).clone(), True),
     (lambda neuron, x: F.pad(neuron(x), (1, 1)), True),
+    (lambda neuron, x: torch.cat([neuron(x), neuron(-x)]), True),
+    (lambda neuron, x: torch.stack([neuron(x), neuron(x)])[1], True),
+    (lambda neuron, x: neuron(x)[:, torch.tensor([1, 0])], True),
+    (lambda neuron, x: neuron(x).gather(2, torch.zeros_like(x).long()), True),
+    (lambda neuron, x: torch.cat([neuron(x), x]), False),
+    (lambda neuron, x: F.max_pool2d(neuron(x), 2), False),  # LEFT_OUT
     (lambda neuron, x: x, False),
     (lambda neuron, x: torch.zeros_like(x), False),  # an all-zero residual
     (lambda neuron, x: (x > 0).float(), False),  # 0 and 1, of no neuron
