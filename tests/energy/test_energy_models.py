@@ -34,7 +34,8 @@ def test_horowitz():
 
 
 @pytest.mark.parametrize('name, pj_per_byte', [
-    ('horowitz_45nm_sram', 100 / 8), ('horowitz_45nm_dram', 1300 / 8)])
+    ('horowitz_45nm_sram', 100 / 8), ('horowitz_45nm_dram', 1300 / 8),
+    ('horowitz_45nm_dram_high', 2600 / 8)])
 def test_memory_aware(name, pj_per_byte):
     model = by_name(name)
     compute = 4.6 + .9 * .3 + 3.7 * .006
@@ -43,6 +44,12 @@ def test_memory_aware(name, pj_per_byte):
     assert model.memory(COUNT) == pytest.approx(moved * pj_per_byte / 1e9)
     assert model.energy(COUNT) == pytest.approx(
         compute + moved * pj_per_byte / 1e9)
+
+
+def test_only_the_most_expensive_memory_is_called_the_upper_end():
+    prices = {m.pj_per_activation_byte: m for m in ENERGY_MODELS}
+    assert [m.name for m in ENERGY_MODELS if 'upper end' in m.covers] == [
+        prices[max(prices)].name]
 
 
 def test_event_driven_charges_local_memory():
