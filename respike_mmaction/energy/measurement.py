@@ -461,8 +461,18 @@ def _energy(energy: EnergyModel, branches: dict[str, Count],
         })
     spiking = branches.get('spiking branch')
     if spiking:
-        mj = energy.energy(spiking)
-        mj_as_dense = energy.energy(spiking.as_dense())
-        result['spiking_branch'] = dict(
-            mj=mj, mj_as_dense=mj_as_dense, loses=mj > mj_as_dense)
+        result['spiking_branch'] = _against_dense(energy, spiking)
     return result
+
+
+def _against_dense(energy: EnergyModel, spiking: Count) -> dict:
+    dense = spiking.as_dense()
+    mj, mj_as_dense = energy.energy(spiking), energy.energy(dense)
+    return dict(
+        mj=mj,
+        mj_as_dense=mj_as_dense,
+        loses=mj > mj_as_dense,
+        mj_compute=energy.compute(spiking),
+        mj_compute_as_dense=energy.compute(dense),
+        mj_memory=energy.memory(spiking),
+        mj_memory_as_dense=energy.memory(dense))

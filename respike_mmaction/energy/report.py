@@ -113,14 +113,27 @@ def _energy_lines(name: str, energy: dict) -> list[str]:
                          for branch, mj in energy['mj_by_branch'].items()),
     ]
     if 'spiking_branch' in energy:
-        spiking = energy['spiking_branch']
-        verdict = 'LOSES' if spiking['loses'] else 'wins'
-        percent = _percent(spiking['mj'], spiking['mj_as_dense'])
-        lines.append(
-            f'  spiking branch {verdict}: {spiking["mj"]:.2f} mJ against '
-            f'{spiking["mj_as_dense"]:.2f} mJ of the same layers with '
-            f'real-valued inputs ({percent:.1f} %)')
+        lines += _spiking_lines(energy['spiking_branch'])
     return lines
+
+
+def _spiking_lines(spiking: dict) -> list[str]:
+    """Whether the spiking branch pays, in all and by its memory alone."""
+    mj, mj_as_dense = spiking['mj'], spiking['mj_as_dense']
+    lines = [
+        f'  spiking branch {_verdict(mj, mj_as_dense)}: {mj:.2f} mJ against '
+        f'{mj_as_dense:.2f} mJ of the same layers with real-valued inputs '
+        f'({_percent(mj, mj_as_dense):.1f} %)'
+    ]
+    mj, mj_as_dense = spiking['mj_memory'], spiking['mj_memory_as_dense']
+    if mj_as_dense:
+        lines.append(f'  memory alone: {mj:.2f} against {mj_as_dense:.2f} mJ '
+                     f'({_verdict(mj, mj_as_dense)})')
+    return lines
+
+
+def _verdict(mj: float, mj_as_dense: float) -> str:
+    return 'LOSES' if mj > mj_as_dense else 'wins'
 
 
 def write_json(report: dict, path: str | Path) -> None:

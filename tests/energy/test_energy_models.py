@@ -6,6 +6,7 @@ import pytest
 from respike_mmaction.energy import ENERGY_MODELS, Count, energy_models
 from respike_mmaction.energy.energy_models import EnergyModel
 from respike_mmaction.energy.measurement import _energy
+from respike_mmaction.energy.report import _energy_lines
 
 COUNT = Count(
     macs=1e9,
@@ -84,6 +85,36 @@ def test_spiking_branch_loses_to_its_membranes():
     assert results[1]['spiking_branch']['mj_as_dense'] == pytest.approx(
         (2e6 + 100 * 4e6) / 1e9)
     assert results[1]['mj_per_view'] == results[1]['mj_per_video'] / 2
+
+
+@pytest.mark.parametrize('membrane_bytes, mj_memory, verdict', [
+    (0, 100 * 1e6 / 8, 'wins'), (6e6, 100 * (6e6 + 1e6 / 8), 'LOSES')])
+def test_memory_alone_may_lose_where_the_whole_wins(membrane_bytes,
+                                                    mj_memory, verdict):
+    count = Count(dense=1e9, spike_positions=1e6, spike_bytes=4e6,
+                  membrane_bytes=membrane_bytes)
+    energy = _energy(EnergyModel(**MINE, pj_per_activation_byte=100.),
+                     {'spiking branch': count}, views=1)
+    spiking = energy['spiking_branch']
+    assert not spiking['loses']  # 2 mJ of MACs are saved
+    assert spiking['mj_compute'] == 0
+    assert spiking['mj_compute_as_dense'] == pytest.approx(2)
+    assert spiking['mj_memory'] == pytest.approx(mj_memory / 1e9)
+    assert spiking['mj_memory_as_dense'] == pytest.approx(.4)
+    whole, memory = _energy_lines('mine', energy)[-2:]
+    assert 'spiking branch wins' in whole and 'against 2.40 mJ' in whole
+    assert memory == (f'  memory alone: {mj_memory / 1e9:.2f} against '
+                      f'0.40 mJ ({verdict})')
+
+
+def test_no_word_on_memory_where_it_costs_nothing():
+    count = Count(dense=1e6, acs=2e6, spike_bytes=4e6, membrane_bytes=6e6)
+    energy = _energy(EnergyModel(**MINE), {'spiking branch': count}, 1)
+    text = '\n'.join(_energy_lines('mine', energy))
+    assert 'memory alone' not in text and 'spiking branch wins' in text
+    count.acs = 3e6
+    energy = _energy(EnergyModel(**MINE), {'spiking branch': count}, 1)
+    assert 'spiking branch LOSES' in _energy_lines('mine', energy)[-1]
 
 
 def test_users_add_their_own():
