@@ -8,6 +8,7 @@ from .report import (
                      draw_accuracy,
                      draw_shares,
                      format_report,
+                     read_json,
                      write_csv,
                      write_json,
 )
@@ -15,5 +16,6 @@ from .report import (
 __all__ = [
     'ENERGY_MODELS', 'Count', 'EnergyModel', 'Group', 'Layer',
     'OperationCounter', 'draw_accuracy', 'draw_shares', 'energy_models',
-    'format_report', 'grouping', 'measure', 'write_csv', 'write_json'
+    'format_report', 'grouping', 'measure', 'read_json', 'write_csv',
+    'write_json'
 ]

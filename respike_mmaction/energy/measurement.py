@@ -34,6 +34,7 @@ def measure(config: str,
             keys_and_values: str = 'once',
             extra_models: list[dict] | None = None,
             accuracy: float | None = None,
+            seed: int = 0,
             device: str = 'cpu') -> dict:
     """Operations, traffic and energy of one video of a config.
 
@@ -42,8 +43,9 @@ def measure(config: str,
 
     Args:
         config (str): File of the config.
-        checkpoint (str, optional): Weights. Defaults to None: random ones,
-            whose BatchNorm statistics are those of the first view.
+        checkpoint (str, optional): Weights, a file or URL; of no effect
+            where only shapes are run. Defaults to None: random ones, whose
+            BatchNorm statistics are those of the first view.
         videos (int): Videos of the test set, evenly spread, to average
             over. Defaults to 1.
         file (str, optional): Video to measure instead. Defaults to None.
@@ -56,7 +58,8 @@ def measure(config: str,
             None.
         accuracy (float, optional): Top-1 accuracy in percent to keep with
             the figures. Defaults to None: that on the measured videos, if
-            they are labelled and the weights are given.
+            they are labelled, the weights are given and the network spikes.
+        seed (int): Of random weights; set for all of PyTorch. Defaults to 0.
         device (str): Where to run. Defaults to ``'cpu'``.
 
     Returns:
@@ -64,16 +67,22 @@ def measure(config: str,
 
     Raises:
         ValueError: For a value that is not allowed.
-        FileNotFoundError: If there is no video to measure.
+        FileNotFoundError: If there is no such checkpoint or no video to
+            measure.
     """
     if keys_and_values not in KEYS_AND_VALUES:
         raise ValueError(f'keys_and_values={keys_and_values!r} is not '
                          f'allowed: it is one of {KEYS_AND_VALUES}')
+    if accuracy is not None and not 0 <= accuracy <= 100:
+        raise ValueError(f'accuracy={accuracy!r} is not allowed: it is '
+                         'between 0 and 100 %')
+    check_exists(checkpoint)
     cfg = Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     energies = energy_models([
         *cfg.get('energy_models', ()), *(extra_models or ())])
     clips = list(read_videos(cfg, videos, file))
+    torch.manual_seed(seed)
     try:
         run = Run(cfg, checkpoint, device, clips, allow_shapes=True)
     except NotImplementedError:  # some network reads values on the way
@@ -87,8 +96,10 @@ def measure(config: str,
     }
     add_parameters(model, layers, views)
 
+    accuracy_source = None if accuracy is None else 'given'
     if accuracy is None and run.correct is not None:
         accuracy = 100 * run.correct / len(clips)
+        accuracy_source = f'{len(clips)} videos'
     return make_report(
         model,
         layers,
@@ -101,6 +112,9 @@ def measure(config: str,
         videos=[name for name, _ in clips],
         inputs=run.inputs,
         accuracy=accuracy,
+        accuracy_source=accuracy_source,
+        seed=seed,
+        device=device,
         unknown=dict(run.unknown))
 
 
@@ -162,9 +176,21 @@ class Run:
             self.correct = None if correct is None else self.correct + correct
 
 
+def check_exists(checkpoint: str | None) -> None:
+    """Refuse a file that is absent; where shapes are run it is not read."""
+    if checkpoint and '://' not in checkpoint and \
+            not os.path.isfile(checkpoint):
+        raise FileNotFoundError(f'no checkpoint {checkpoint!r}')
+
+
+def test_set(cfg: Config) -> dict:
+    """The dataset of test_dataloader; empty where there is none."""
+    return (cfg.get('test_dataloader') or {}).get('dataset') or {}
+
+
 def test_pipeline(cfg: Config) -> list[dict]:
     """The transforms of the test set of a config."""
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    dataset = test_set(cfg)
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
     pipeline = dataset.get('pipeline') or cfg.get('test_pipeline')
@@ -187,21 +213,29 @@ def read_videos(cfg: Config, number: int,
         tuple[str, dict]: Name of the video, and what its pipeline gives.
 
     Raises:
-        ValueError: If the number is not positive or the set is empty.
+        ValueError: If the number is not positive, the set is empty or not in
+            the config, or the pipeline reads no video files.
         FileNotFoundError: If there is no such file or test set.
     """
     if file is not None:
         if not os.path.isfile(file):
             raise FileNotFoundError(f'no video {file!r}')
-        pipeline = Compose(test_pipeline(cfg))
-        sample = pipeline(
+        pipeline = test_pipeline(cfg)
+        if any(t['type'] == 'RawFrameDecode' for t in pipeline):
+            raise ValueError(
+                'the test pipeline of the config reads folders of frames '
+                f'(RawFrameDecode), not video files such as {file!r}')
+        sample = Compose(pipeline)(
             dict(filename=file, label=-1, start_index=0, modality='RGB'))
         yield os.path.basename(file), pseudo_collate([sample])
         return
     if number < 1:
         raise ValueError(f'videos={number} is not allowed: at least 1')
+    if not test_set(cfg):
+        raise ValueError('the config has no test set (test_dataloader): name '
+                         'a video with --input')
     try:
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        dataset = DATASETS.build(test_set(cfg))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'the test set of the config is absent ({error}): name a video '

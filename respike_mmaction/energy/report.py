@@ -7,6 +7,9 @@ from pathlib import Path
 KINDS = ('macs', 'dense', 'acs', 'rate_acs', 'spikes', 'spike_positions',
          'spike_bytes', 'activation_bytes', 'membrane_bytes', 'parameters',
          'weight_bytes')
+# by which a report is known
+REPORT_KEYS = {'config', 'weights', 'measured', 'keys_and_values', 'accuracy',
+               'energy'}
 TABLE = (
     # heading, field, unit
     ('params M', 'parameters', 1e6),
@@ -63,6 +66,7 @@ def format_report(report: dict) -> str:
     lines = [
         f'config   {report["config"]}',
         f'weights  {_weights(report)}',
+        f'top-1    {_accuracy(report)}',
         f'videos   {len(report["videos"])}: {", ".join(report["videos"][:5])}',
         f'input    {report["inputs"]} of the last video',
         f'views    {views:g} a video',
@@ -97,6 +101,22 @@ def _weights(report: dict) -> str:
         return ('RANDOM, with BatchNorm statistics of the first view: the '
                 'firing rates are not those of a trained network')
     return report['weights']
+
+
+def _accuracy(report: dict) -> str:
+    if report['accuracy'] is None:
+        return 'not known'
+    return f'{report["accuracy"]:.2f} % ({report["accuracy_source"]})'
+
+
+def _label(report: dict) -> str:
+    """Name in a chart: the config, and what makes its figures special."""
+    label = [report['config']]
+    if report['measured'] == 'values' and report['weights'] == 'random':
+        label.append('RANDOM weights')
+    if report['keys_and_values'] == 'per_step':
+        label.append('K and V per_step')
+    return ', '.join(label)
 
 
 def _energy_lines(name: str, energy: dict) -> list[str]:
@@ -137,8 +157,30 @@ def _verdict(mj: float, mj_as_dense: float) -> str:
 
 
 def write_json(report: dict, path: str | Path) -> None:
-    """Write all of a report; ``--plot`` reads it again."""
+    """Write all of a report; :func:`read_json` reads it again."""
     Path(path).write_text(json.dumps(report, indent=1) + '\n')
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a report.
+
+    Args:
+        path (str | Path): File of :func:`write_json`.
+
+    Returns:
+        dict: The report.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    try:
+        report = json.loads(Path(path).read_text())
+    except ValueError:  # neither text nor JSON
+        report = None
+    if not isinstance(report, dict) or not REPORT_KEYS.issubset(report):
+        raise ValueError(f'{str(path)!r} is not a report: get_energy.py '
+                         'writes them as NAME.json')
+    return report
 
 
 def write_csv(report: dict, path: str | Path) -> None:
@@ -177,9 +219,8 @@ def draw_shares(report: dict, path: str | Path) -> None:
         left = [a + b for a, b in zip(left, shares, strict=True)]
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    weights = 'random' if report['weights'] == 'random' else 'given'
     axes.set_xlabel('% of the energy of a video by the model of the bar\n'
-                    f'{report["config"]}, {weights} weights')
+                    f'{_label(report)}')
     axes.legend(loc='lower center', bbox_to_anchor=(.4, 1), frameon=False,
                 ncols=len(branches))
     figure.savefig(path, dpi=100, bbox_inches='tight')
@@ -215,11 +256,12 @@ def draw_accuracy(reports: Sequence[dict], path: str | Path,
         if report.get('accuracy') is None:
             raise ValueError(f'{name} has no accuracy: measure it with '
                              '--accuracy')
-        points.append((energy['mj_per_video'], report['accuracy'], name))
+        points.append(
+            (energy['mj_per_video'], report['accuracy'], _label(report)))
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(8, 5))
-    for mj, accuracy, name in points:
-        axes.scatter(mj, accuracy, label=name)
+    for mj, accuracy, label in points:
+        axes.scatter(mj, accuracy, label=label)
     axes.set_xscale('log')
     axes.set_xlabel(f'energy of a video by {energy_model} / mJ')
     axes.set_ylabel('top-1 accuracy / %')

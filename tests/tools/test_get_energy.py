@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
+from respike_mmaction.energy import draw_shares
+from respike_mmaction.energy.measurement import check_exists
 from tests.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +93,8 @@ def report(tool, folder):
 
 def test_report_adds_up(report):
     assert report['weights'] == 'random' and report['accuracy'] is None
+    assert report['accuracy_source'] is None
+    assert report['seed'] == 0 and report['device'] == 'cpu'
     assert report['videos'] == ['a.mp4', 'b.mp4']
     assert report['views_per_video'] == 2
     assert report['inputs']['residual_frames'] == [1, 2, 2, 3, 3, 64, 64]
@@ -122,14 +127,47 @@ def test_energy_of_the_config_s_own_model(report):
         'horowitz_45nm', 'horowitz_45nm_sram', 'horowitz_45nm_dram'}
 
 
-def test_csv_and_chart(report, folder):
+def test_csv(report, folder):
     with open(folder / 'out/tiny.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(report['layers'])
     assert sum(float(row['macs']) for row in rows) == pytest.approx(
         report['total']['macs'])
-    chart = (folder / 'out/tiny.png').read_bytes()
-    assert chart.startswith(b'\x89PNG') and len(chart) > 5000
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved from here on."""
+    figures, save = [], Figure.savefig
+
+    def savefig(figure, *args, **kwargs):
+        figures.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, 'savefig', savefig)
+    return figures
+
+
+def test_chart_of_shares(report, folder, figures):
+    draw_shares(report, folder / 'shares.png')
+    assert (folder / 'shares.png').read_bytes().startswith(b'\x89PNG')
+    axes, = figures[0].axes
+    energies = report['energy']
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(
+        energies)
+    branches = ['key branch', 'spiking branch', 'fusion', 'head']
+    assert [bars.get_label() for bars in axes.containers] == branches
+    end = [0.] * len(energies)
+    for branch, bars in zip(branches, axes.containers, strict=True):
+        for i, (bar, energy) in enumerate(
+                zip(bars, energies.values(), strict=True)):
+            share = 100 * energy['mj_by_branch'][branch] / energy[
+                'mj_per_video']
+            assert bar.get_width() == pytest.approx(share)
+            assert bar.get_x() == pytest.approx(end[i])
+            end[i] += share
+    assert end == pytest.approx([100.] * len(energies))
+    assert 'tiny.py, RANDOM weights' in axes.get_xlabel()
 
 
 def test_text(tool, folder, capsys):
@@ -141,7 +179,19 @@ def test_text(tool, folder, capsys):
         assert part in text, part
 
 
-def test_checkpoint_gives_accuracy(tool, folder, report):
+def test_seed_of_random_weights(tool, folder, report):
+    def acs(*args):
+        tool.main([str(folder / 'tiny.py'), '--videos', '2', *args,
+                   '--out-dir', str(folder / 'seed')])
+        again = json.loads((folder / 'seed/tiny.json').read_text())
+        return again['seed'], again['total']['acs']
+
+    torch.manual_seed(5)  # what was before does not matter
+    assert acs() == (0, report['total']['acs'])
+    assert acs('--seed', '1') != (1, report['total']['acs'])
+
+
+def test_checkpoint_gives_accuracy(tool, folder, report, capsys):
     model = Config.fromfile(folder / 'tiny.py').model
     model.key_backbone.pretrained = None
     torch.manual_seed(1)
@@ -153,6 +203,8 @@ def test_checkpoint_gives_accuracy(tool, folder, report):
                '9', '--out-dir', str(folder / 'trained')])
     trained = json.loads((folder / 'trained/tiny.json').read_text())
     assert trained['accuracy'] == 50  # always class 2: right for b.mp4
+    assert trained['accuracy_source'] == '2 videos'
+    assert '50.00 % (2 videos)' in capsys.readouterr().out
     for field in ('macs', 'dense', 'parameters'):  # weights do not matter
         assert trained['total'][field] == report['total'][field]
 
@@ -168,7 +220,7 @@ def test_published_way_of_keys_and_values(tool, folder, report):
     assert published['total']['macs'] == report['total']['macs'] + 2 * extra
 
 
-def test_upstream_config_and_plot(tool, folder, report, capsys):
+def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
     """TSN as in the zoo: 25 segments, ten crops; its counts need no run."""
     config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
                          '8xb32-1x1x8-100e_kinetics400-rgb.py')
@@ -180,11 +232,21 @@ def test_upstream_config_and_plot(tool, folder, report, capsys):
     assert tsn['inputs']['imgs'][1] == 250
     assert tsn['total']['macs'] / 10 == pytest.approx(102.7e9, rel=.01)
     assert tsn['total']['acs'] == 0
-    ours = dict(report, accuracy=50.)
+    assert tsn['accuracy'] == 74.12 and tsn['accuracy_source'] == 'given'
+    assert '74.12 % (given)' in capsys.readouterr().out
+    ours = dict(report, accuracy=50., keys_and_values='per_step')
     (folder / 'ours.json').write_text(json.dumps(ours))
     tool.main(['--plot', str(path), str(folder / 'ours.json'),
                '--out-dir', str(folder / 'plot')])
-    assert (folder / 'plot/accuracy_energy.png').stat().st_size > 5000
+    axes, = figures[-1].axes
+    points = [tuple(dots.get_offsets()[0]) for dots in axes.collections]
+    assert points == [
+        (entry['energy']['horowitz_45nm']['mj_per_video'], entry['accuracy'])
+        for entry in (tsn, ours)]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    # weights do not matter where only shapes were run
+    assert labels == [f'{config.stem}.py',
+                      'tiny.py, RANDOM weights, K and V per_step']
 
     ours['energy']['horowitz_45nm']['model']['pj_per_mac'] = 3.
     (folder / 'ours.json').write_text(json.dumps(ours))
@@ -204,6 +266,60 @@ def test_absent_data_is_named(tool, folder):
     with pytest.raises(FileNotFoundError, match='none.mp4'):
         tool.main([str(config), '--input', 'none.mp4',
                    '--out-dir', str(folder / 'out')])
+
+
+def test_absent_weights_are_named(tool, folder):
+    """Although only shapes of this config are run."""
+    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
+                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
+    with pytest.raises(FileNotFoundError, match='none.pth'):
+        tool.main([str(config), 'none.pth', '--input',
+                   str(folder / 'a.mp4'), '--out-dir', str(folder / 'out')])
+    check_exists('https://nowhere.invalid/weights.pth')
+
+
+@pytest.mark.parametrize('accuracy', ['-1', '100.5', 'nan'])
+def test_refuses_an_impossible_accuracy(tool, folder, accuracy):
+    with pytest.raises(ValueError, match=f'accuracy={float(accuracy)!r}'):
+        tool.main([str(folder / 'tiny.py'), f'--accuracy={accuracy}',
+                   '--out-dir', str(folder / 'out')])
+
+
+def test_refuses_frame_folders_as_input(tool, folder):
+    text = CONFIG.replace('{folder}', str(folder)).replace(
+        "dict(type='PyAVInit'),", '').replace('PyAVDecode', 'RawFrameDecode')
+    (folder / 'frames.py').write_text(text)
+    with pytest.raises(ValueError, match='folders of frames'):
+        tool.main([str(folder / 'frames.py'), '--input',
+                   str(folder / 'a.mp4'), '--out-dir', str(folder / 'out')])
+
+
+@pytest.mark.parametrize('loader', ['', 'test_dataloader = None'])
+def test_needs_a_test_set_or_an_input(tool, folder, loader):
+    text = CONFIG.replace('{folder}', str(folder)).replace(
+        'test_dataloader = ', f'{loader}\nother = ')
+    (folder / 'no_set.py').write_text(text)
+    with pytest.raises(ValueError, match='no test set .* --input'):
+        tool.main([str(folder / 'no_set.py'), '--out-dir',
+                   str(folder / 'out')])
+
+
+def test_energy_models_of_a_file(tool, folder):
+    path = folder / 'models.py'
+    path.write_text('energy_models = [dict(name="a")]')
+    assert tool.read_energy_models(str(path)) == [dict(name='a')]
+    path.write_text('models = []')
+    with pytest.raises(ValueError, match='models.py.*`energy_models`'):
+        tool.main([str(folder / 'tiny.py'), '--energy-models', str(path),
+                   '--out-dir', str(folder / 'out')])
+
+
+@pytest.mark.parametrize('text', ['[1]', '{"config": "a"}', 'no JSON', ''])
+def test_plots_reports_only(tool, folder, text):
+    (folder / 'odd.json').write_text(text)
+    with pytest.raises(ValueError, match='odd.json.* is not a report'):
+        tool.main(['--plot', str(folder / 'odd.json'), '--out-dir',
+                   str(folder / 'out')])
 
 
 @pytest.mark.slow

@@ -4,10 +4,8 @@ Measure with ``get_energy.py CONFIG [CHECKPOINT] [--videos N | --input FILE]``,
 compare with ``get_energy.py --plot A.json B.json``.
 """
 import argparse
-import json
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from respike_mmaction.energy import (
@@ -15,6 +13,7 @@ from respike_mmaction.energy import (
     draw_shares,
     format_report,
     measure,
+    read_json,
     write_csv,
     write_json,
 )
@@ -28,7 +27,8 @@ def parse_args(argv=None):
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument(
         'checkpoint', nargs='?',
-        help='weights; without them random ones take their place')
+        help='weights, a file or URL; without them random ones take their '
+        'place')
     videos = parser.add_mutually_exclusive_group()
     videos.add_argument(
         '--videos', type=int, default=1,
@@ -46,7 +46,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--accuracy', type=float,
         help='top-1 accuracy in percent to keep in the JSON file (default: '
-        'that on the measured videos)')
+        'that on the measured videos, if they are labelled, CHECKPOINT is '
+        'given and the network spikes; of any other only the shapes are run)')
     parser.add_argument(
         '--seed', type=int, default=0, help='of random weights (default: 0)')
     parser.add_argument('--device', default='cpu', help='default: cpu')
@@ -66,20 +67,26 @@ def parse_args(argv=None):
     return args
 
 
+def read_energy_models(path):
+    """The list of a config file, which holds it or is of no use here."""
+    models = Config.fromfile(path).get('energy_models')
+    if not isinstance(models, list):
+        raise ValueError(f'{path!r} is not allowed as --energy-models: it '
+                         'has no list `energy_models`')
+    return models
+
+
 def main(argv=None):
     args = parse_args(argv)
     out_dir = Path(args.out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     if args.plot:
-        reports = [json.loads(Path(path).read_text()) for path in args.plot]
+        reports = [read_json(path) for path in args.plot]
         path = out_dir / 'accuracy_energy.png'
         draw_accuracy(reports, path, args.energy_model)
         print(f'written: {path}')
         return
-    torch.manual_seed(args.seed)
-    extra = None
-    if args.energy_models:
-        extra = Config.fromfile(args.energy_models).energy_models
+    extra = args.energy_models and read_energy_models(args.energy_models)
     report = measure(
         args.config,
         args.checkpoint,
@@ -88,6 +95,7 @@ def main(argv=None):
         keys_and_values=args.keys_and_values,
         extra_models=extra,
         accuracy=args.accuracy,
+        seed=args.seed,
         device=args.device)
     print(format_report(report))
     stem = out_dir / Path(args.config).stem
