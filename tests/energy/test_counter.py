@@ -11,6 +11,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
 from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from respike_mmaction.energy import (
     Count,
@@ -325,6 +326,25 @@ def test_leaves_nothing_behind(fail):
         assert torch.equal(model(x), before)
     assert not any(m._forward_hooks or m._forward_pre_hooks
                    for m in model.modules())
+
+
+def test_leaves_nothing_behind_a_neuron_that_fails(monkeypatch):
+    """The counter steps aside while a neuron runs, so it must return."""
+    model = Probe(lambda neuron, x: neuron(x)).eval()
+    x = torch.randn(1, 2, 6, 6)
+    expected = total(count(model, x), 'dense')
+
+    def fail():
+        raise RuntimeError('out of decay')
+
+    with monkeypatch.context() as patch, pytest.raises(
+            RuntimeError, match='out of decay'):
+        patch.setattr(model.neuron, 'decay', fail)
+        count(model, x)
+    assert not any(m._forward_hooks or m._forward_pre_hooks
+                   for m in model.modules())
+    assert _get_current_dispatch_mode() is None
+    assert total(count(model, x), 'dense') == expected > 0
 
 
 def test_refuses_training():
