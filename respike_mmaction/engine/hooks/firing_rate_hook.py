@@ -1,5 +1,5 @@
 """Hook that watches the spiking neurons during training and validation."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,20 +17,24 @@ from ...models.neurons import BaseNeuron
 class FiringRateHook(Hook):
     """Firing rate and membrane potential of every layer of neurons.
 
-    Every ``interval`` iterations of training, and in validation on every
-    ``interval``-th batch, counts spikes and runs over the potentials H
-    before the reset. Writes to every visualizer backend, for mode ``train``
-    or ``val`` and each layer:
+    Every ``interval`` iterations of training, and in validation on the first
+    of every ``val_interval`` batches, counts spikes and runs over the
+    potentials H before the reset. Writes to every visualizer backend, for
+    mode ``train`` or ``val`` and each layer:
     ``MODE/firing_rate/LAYER``, ``MODE/membrane_mean/LAYER``,
     ``MODE/membrane_std/LAYER`` and ``MODE/membrane_max/LAYER``. Warns when
     the dead or the saturated layers change.
 
-    Between the intervals no module has a hook. The statistics of all layers
-    and processes are one tensor, moved to the host once. What activation
+    Between the intervals no module has a hook. Potentials are kept for one
+    step of one layer at a time, the statistics of all layers and processes
+    in one tensor, moved to the host once. What activation
     checkpointing runs again in backward is not counted twice.
 
     Args:
-        interval (int): Iterations between two records. Defaults to 100.
+        interval (int): Iterations of training between two records. Defaults
+            to 100.
+        val_interval (int): Batches of validation between two records, whose
+            statistics are pooled. Defaults to 10.
         dead (float): Firing rate below which a layer is dead. Defaults to
             0.001.
         saturated (float): Firing rate above which a layer is saturated.
@@ -44,16 +48,20 @@ class FiringRateHook(Hook):
 
     def __init__(self,
                  interval: int = 100,
+                 val_interval: int = 10,
                  dead: float = 0.001,
                  saturated: float = 0.9) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval={interval!r} is not allowed: it is a '
-                             'positive integer')
+        for name, value in dict(
+                interval=interval, val_interval=val_interval).items():
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name}={value!r} is not allowed: it is a '
+                                 'positive integer')
         if not 0 <= dead < saturated <= 1:
             raise ValueError(
                 f'dead={dead!r} and saturated={saturated!r} are not allowed: '
                 '0 <= dead < saturated <= 1')
         self.interval = interval
+        self.val_interval = val_interval
         self.dead = dead
         self.saturated = saturated
         self._handles: list = []
@@ -88,7 +96,7 @@ class FiringRateHook(Hook):
     def before_val_iter(self, runner: Any, batch_idx: int, *args: Any,
                         **kwargs: Any) -> None:
         """Start to record, if it is time."""
-        if batch_idx % self.interval == 0:
+        if batch_idx % self.val_interval == 0:
             self._start(runner)
 
     def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
@@ -155,14 +163,14 @@ class FiringRateHook(Hook):
             if not self._in_forward:
                 return
             spikes = output[0] if isinstance(output, tuple) else output
-            h = membrane_potentials(neuron, *args, **kwargs)
-            dtype = self._sums.dtype
-            sums = (spikes.sum(dtype=dtype),
-                    self._sums.new_full((), spikes.numel()),
-                    h.sum(dtype=dtype), h.square().sum(dtype=dtype))
-            self._sums[layer] += torch.stack(sums)
-            self._peaks[layer] = torch.maximum(self._peaks[layer],
-                                               h.max().to(dtype))
+            sums, peak = self._sums[layer], self._peaks[layer]  # views
+            dtype = sums.dtype
+            sums[0] += spikes.sum(dtype=dtype)
+            sums[1] += spikes.numel()
+            for h in membrane_potentials(neuron, *args, **kwargs):
+                sums[2] += h.sum(dtype=dtype)
+                sums[3] += h.square().sum(dtype=dtype)
+                torch.maximum(peak, h.max().to(dtype), out=peak)
 
         return record
 
@@ -215,8 +223,8 @@ def membrane_potentials(neuron: BaseNeuron,
                         v: Tensor | None = None,
                         *,
                         num_steps: int = 1,
-                        return_v: bool = False) -> Tensor:
-    """Potentials H before the reset, of all steps, in the membrane's dtype.
+                        return_v: bool = False) -> Iterator[Tensor]:
+    """Potentials H before the reset, step after step.
 
     Args:
         neuron (BaseNeuron): The neuron.
@@ -226,16 +234,14 @@ def membrane_potentials(neuron: BaseNeuron,
         num_steps (int): Number of steps. Defaults to 1.
         return_v (bool): Of the neuron's forward; not used.
 
-    Returns:
-        Tensor: (B, num_steps, ...).
+    Yields:
+        Tensor: (B, ...), in the membrane's dtype.
     """
     rules = Neuron(neuron.v_threshold - neuron.v_reset, neuron.reset,
                    neuron.surrogate)
-    x = x.to(membrane_dtype(x.dtype))
-    v = None if v is None else v.to(x.dtype) - neuron.v_reset
-    potentials = []
+    dtype = membrane_dtype(x.dtype)
+    v = None if v is None else v.to(dtype) - neuron.v_reset
     for x_t in x.unflatten(0, (-1, num_steps)).unbind(1):
-        h = charge(x_t, v, neuron.decay())
+        h = charge(x_t.to(dtype), v, neuron.decay())
         _, v = fire(h, rules)
-        potentials.append(h)
-    return torch.stack(potentials, 1) + neuron.v_reset
+        yield h + neuron.v_reset

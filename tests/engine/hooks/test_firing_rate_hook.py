@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import Dataset
 
 from respike_mmaction.engine.hooks import FiringRateHook
@@ -137,7 +139,7 @@ def written(tmp_path, mode):
     }
 
 
-def check(line, mode, calls):
+def check(line, mode, calls, rel=1e-4):
     """Scalars of a record against the calls of all neurons in order."""
     for i, name in enumerate(NEURONS):
         x, spikes = (torch.cat(both) for both in zip(
@@ -150,7 +152,7 @@ def check(line, mode, calls):
             membrane_max=h.max())
         for key, value in expected.items():
             assert line[f'{mode}/{key}/{name}'] == pytest.approx(
-                value.item(), rel=1e-4, abs=1e-6), (name, key)
+                value.item(), rel=rel, abs=1e-6), (name, key)
 
 
 def test_training_writes_every_interval(tmp_path, monkeypatch):
@@ -171,18 +173,18 @@ def test_training_writes_every_interval(tmp_path, monkeypatch):
 
 
 def test_validation_writes_the_mean_over_batches(tmp_path):
-    hook, watch = FiringRateHook(interval=2), Watch(hooks_at=(1, 3))
+    hook, watch = FiringRateHook(2, val_interval=3), Watch(hooks_at=(1, 3))
     val = dict(
-        dataset=Frames(6), batch_size=2, num_workers=0,
+        dataset=Frames(8), batch_size=2, num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='pseudo_collate'))
     run(tmp_path, hook, watch, val_dataloader=val, val_cfg=dict(),
         val_evaluator=dict(type='AccMetric'))
     line, = written(tmp_path, 'val').values()
     assert line['step'] == 4
-    batches = watch.calls[4:]  # three of validation: the hook takes 1st, 3rd
-    assert len(batches) == 3
-    check(line, 'val', batches[0] + batches[2])
+    batches = watch.calls[4:]  # four of validation: the hook takes 1st, 4th
+    assert len(batches) == 4
+    check(line, 'val', batches[0] + batches[3])
 
 
 def stub(model, messages, scalars, iteration=0):
@@ -219,15 +221,53 @@ def test_warns_once_of_dead_and_saturated_layers(bias, kind):
 
 
 def test_half_precision():
+    """Inputs of half precision, potentials and sums of more."""
     model = MODELS.build(recognizer()).train()
-    found = []
-    for dtype in (torch.float32, torch.bfloat16):
-        scalars = []
-        step(FiringRateHook(interval=1), stub(model, [], scalars),
-             Frames(4).clips, dtype=dtype, enabled=dtype != torch.float32)
-        found.append(scalars[0])
-    for name, value in found[0].items():
-        assert found[1][name] == pytest.approx(value, rel=.1, abs=.02), name
+    scalars, calls = [], []
+    handles = [
+        module.register_forward_hook(lambda module, args, output: calls.append(
+            (args[0].detach(), output.detach())))
+        for module in model.modules() if isinstance(module, BaseNeuron)
+    ]
+    step(FiringRateHook(interval=1), stub(model, [], scalars),
+         Frames(4).clips, dtype=torch.bfloat16)
+    for handle in handles:
+        handle.remove()
+    assert calls[0][0].dtype == torch.bfloat16
+    check(scalars[0], 'train', [(x.float(), spikes) for x, spikes in calls],
+          rel=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Elements of the largest tensor that is made, views apart."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **kwargs or {})
+        storages = {x.untyped_storage().data_ptr() for x in tree_leaves(args)
+                    if isinstance(x, torch.Tensor)}
+        for x in tree_leaves(out):
+            if x.untyped_storage().data_ptr() not in storages:
+                self.elements = max(self.elements, x.numel())
+        return out
+
+
+def test_potentials_are_made_a_step_at_a_time():
+    neuron = build_neuron(dict(type='LIFNeuron'))
+    x = torch.randn(2 * STEPS, 5, 6)
+    spikes = neuron(x, num_steps=STEPS)
+    hook = FiringRateHook()
+    hook._clear(stub(nn.Sequential(neuron, nn.Linear(1, 1)), [], []))
+    hook._in_forward = True
+    with Largest() as largest:
+        hook._recorder(0)(neuron, (x, ), dict(num_steps=STEPS), spikes)
+    assert largest.elements == x.numel() // STEPS
+    h = potentials(x)
+    sums = spikes.sum(), x.numel(), h.sum(), h.square().sum()
+    assert hook._sums[0].tolist() == pytest.approx(
+        [float(value) for value in sums], rel=1e-5)
+    assert hook._peaks.item() == pytest.approx(h.max().item())
 
 
 @pytest.mark.parametrize('neuron', [
@@ -237,7 +277,7 @@ def test_half_precision():
 def test_potentials_lead_to_the_spikes(neuron):
     neuron = build_neuron(neuron)
     x = torch.randn(2 * STEPS, 5, 6)
-    h = membrane_potentials(neuron, x, num_steps=STEPS)
+    h = torch.stack([*membrane_potentials(neuron, x, num_steps=STEPS)], 1)
     spikes = neuron(x, num_steps=STEPS).view(2, STEPS, 5, 6)
     assert torch.equal(spikes.bool(), h >= neuron.v_threshold)
 
@@ -302,7 +342,8 @@ def test_no_synchronisation_while_recording():
 
 
 @pytest.mark.parametrize('kwargs', [
-    dict(interval=0), dict(interval=1.5), dict(dead=.9, saturated=.1)
+    dict(interval=0), dict(interval=1.5), dict(val_interval=0),
+    dict(val_interval='10'), dict(dead=.9, saturated=.1)
 ])
 def test_refuses_bad_values(kwargs):
     with pytest.raises(ValueError, match=next(iter(kwargs))):
