@@ -1,5 +1,6 @@
 """Hook that watches the spiking neurons during training and validation."""
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -27,8 +28,9 @@ class FiringRateHook(Hook):
 
     Between the intervals no module has a hook. Potentials are kept for one
     step of one layer at a time, the statistics of all layers and processes
-    in one tensor, moved to the host once. What activation
-    checkpointing runs again in backward is not counted twice.
+    in one tensor, moved to the host once. What activation checkpointing runs
+    again in backward is not counted twice. What is compiled, a model or the
+    kernel of a neuron, runs eagerly while it is recorded.
 
     Args:
         interval (int): Iterations of training between two records. Defaults
@@ -65,6 +67,7 @@ class FiringRateHook(Hook):
         self.dead = dead
         self.saturated = saturated
         self._handles: list = []
+        self._eager = ExitStack()
         self._in_forward = False
         self._warned: dict = {}
 
@@ -140,6 +143,8 @@ class FiringRateHook(Hook):
         def leave(*_: Any) -> None:  # what follows is backward
             self._in_forward = False
 
+        # a compiled model does not call the hooks of its layers
+        self._eager.enter_context(torch.compiler.set_stance('force_eager'))
         self._handles = [
             root.register_forward_pre_hook(enter),
             root.register_forward_hook(leave)
@@ -153,6 +158,7 @@ class FiringRateHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._eager.close()
         self._in_forward = False
 
     def _recorder(self, layer: int) -> Any:
@@ -197,8 +203,8 @@ class FiringRateHook(Hook):
                 scalars[f'{mode}/{key}/{name}'] = value
         if not scalars:
             runner.logger.warning(
-                'FiringRateHook saw no neuron at work: a compiled model '
-                'does not call the hooks of its layers')
+                f'FiringRateHook saw no neuron at work ({mode}): the model '
+                'did not call any')
             return
         runner.visualizer.add_scalars(scalars, step=step)
         self._warn(runner, mode, rates)

@@ -187,6 +187,46 @@ def test_validation_writes_the_mean_over_batches(tmp_path):
     check(line, 'val', batches[0] + batches[3])
 
 
+class NoHooks(Hook):
+    """Sees to it that modules have hooks in recorded iterations alone."""
+
+    priority = 'VERY_LOW'
+
+    def before_train_iter(self, runner, **kwargs):
+        hooks = any(m._forward_hooks for m in runner.model.modules())
+        assert hooks == (runner.iter in (1, 3)), runner.iter
+
+    def after_train(self, runner):
+        assert not any(m._forward_hooks or m._forward_pre_hooks
+                       for m in runner.model.modules())
+
+
+def compiles():
+    """Whether torch.compile does anything."""
+    graphs = []
+    torch.compile(lambda x: x + 1, backend=lambda graph, inputs:
+                  graphs.append(graph) or graph.forward)(torch.ones(1))
+    return bool(graphs)
+
+
+@pytest.mark.slow
+def test_compiled_model(tmp_path):
+    """Compiled in iterations without hooks, eager in the recorded ones."""
+    found = []
+    for name, cfg in dict(eager=None,
+                          compiled=dict(compile=dict(backend='eager'))
+                          ).items():
+        run(tmp_path / name, FiringRateHook(interval=2), NoHooks(), cfg=cfg,
+            randomness=dict(seed=0))
+        found.append(written(tmp_path / name, 'train'))
+    eager, compiled = found
+    assert sorted(compiled) == [2, 4]
+    for iteration in (2, 4):
+        assert compiled[iteration] == pytest.approx(
+            eager[iteration], rel=1e-4)
+    assert compiles()
+
+
 def stub(model, messages, scalars, iteration=0):
     """As much of a runner as the hook talks to."""
     return SimpleNamespace(
@@ -354,3 +394,11 @@ def test_says_when_there_is_no_neuron():
     messages = []
     FiringRateHook().before_run(stub(nn.Conv2d(1, 1, 1), messages, []))
     assert 'no spiking neuron' in messages[0]
+
+
+def test_says_when_no_neuron_is_called():
+    model, messages, scalars = OneLayer(), [], []
+    model.forward = lambda x, mode: x
+    step(FiringRateHook(interval=1), stub(model, messages, scalars),
+         torch.ones(STEPS, 4), enabled=False)
+    assert 'no neuron at work (train)' in messages[0] and not scalars
