@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from unittest import mock
 
 import torch
@@ -18,9 +18,7 @@ from torch import nn
 
 from respike_mmaction.models.neurons.neurons import BaseNeuron
 
-# Where the network computes something again in backward by itself.
-RECOMPUTE = ('respike_mmaction.models.backbones.spiking_resnet.recompute',
-             'respike_mmaction.models.layers.cross_attention.recompute')
+RECOMPUTE = 'respike_mmaction.models.backbones.spiking_resnet.recompute'
 
 
 class ReLU(nn.Module):
@@ -60,10 +58,7 @@ def to_floor(model):
 @contextmanager
 def kept_activations():
     """Nothing is computed again in backward, as usual for a ReLU network."""
-    with ExitStack() as stack:
-        for name in RECOMPUTE:
-            stack.enter_context(mock.patch(
-                name, lambda function, *args, **kw: function(*args)))
+    with mock.patch(RECOMPUTE, lambda function, *args, **kw: function(*args)):
         yield
 
 

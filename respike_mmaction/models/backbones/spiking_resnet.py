@@ -18,8 +18,8 @@ from ..neurons import build_neuron
 Fuse = Callable[[int, Tensor], Tensor]
 
 # Elements of a map from which backward makes it again: below, the calls cost
-# more time than the kept map is worth (1 MiB in float32).
-RECOMPUTE_FROM = 2**18
+# more time than the kept map is worth (2 MiB in float32).
+RECOMPUTE_FROM = 2**19
 
 
 class SpikingBasicBlock(nn.Module):

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from .recompute import recompute
-
 
 class Attention(nn.Module):
     """Multi-head attention: softmax(Q K^T / sqrt(d)) V, projected.
@@ -145,11 +143,7 @@ class CrossAttentionBlock(nn.Module):
         # end to end, (G, S*L, C), so that keys and values are made once.
         y = self.norm2(x).reshape(keys.shape[0], -1, x.shape[-1])
         x = x + self.cross_attn(y, keys).reshape(x.shape)
-        return x + recompute(self._feed_forward, x, preserve_rng_state=False)
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        # half of what the block would keep for backward, for one product
-        return self.ffn(self.norm3(x))
+        return x + self.ffn(self.norm3(x))
 
 
 class FusionBlock(nn.Module):

@@ -1,17 +1,18 @@
 """Activation recomputation that leaves running statistics alone."""
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from .step_batch_norm import frozen_running_statistics
+from .step_batch_norm import frozen_running_statistics, kept_statistics
 
 
 def _contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
     # the second pass through a BatchNorm sees the same batch once more
-    return nullcontext(), frozen_running_statistics()
+    statistics = []
+    return kept_statistics(statistics), frozen_running_statistics(statistics)
 
 
 def recompute(function: Callable[..., torch.Tensor], *args: torch.Tensor,

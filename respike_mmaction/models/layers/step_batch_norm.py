@@ -1,7 +1,7 @@
 """BatchNorm over folded steps, with the batch statistics of every step."""
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,28 +13,67 @@ STATISTICS = ('per_step', 'shared')
 _thread = threading.local()
 
 
-@contextmanager
-def frozen_running_statistics() -> Iterator[None]:
+class _OnThisThread(AbstractContextManager):
+    """What the layers do in this thread meanwhile; may be entered again."""
+
+    def __init__(self, **state: Any) -> None:
+        self.state = state
+
+    def __enter__(self) -> None:
+        self.before = dict(vars(_thread))
+        vars(_thread).update(self.state, used=0)
+
+    def __exit__(self, *_: Any) -> None:
+        vars(_thread).clear()
+        vars(_thread).update(self.before)
+
+
+def kept_statistics(kept: list) -> AbstractContextManager:
+    """Let training forwards of this thread add their statistics to a list.
+
+    Args:
+        kept (list): For :func:`frozen_running_statistics`.
+
+    Returns:
+        AbstractContextManager: The context.
+    """
+    return _OnThisThread(kept=kept, known=())
+
+
+def frozen_running_statistics(kept: list = ()) -> AbstractContextManager:
     """Let training forwards of this thread leave running statistics alone.
 
     Their output is the same. Activation checkpointing runs a forward a
     second time, in backward; under this context, as its recompute context
     (``context_fn`` of :func:`torch.utils.checkpoint.checkpoint`), the
-    statistics do not move twice.
+    statistics do not move twice, and are not computed again.
 
-    Yields:
-        None: Nothing.
+    Args:
+        kept (list): Statistics of the first time. Defaults to none.
+
+    Returns:
+        AbstractContextManager: The context.
     """
-    before = _is_frozen()
-    _thread.frozen = True
-    try:
-        yield
-    finally:
-        _thread.frozen = before
+    return _OnThisThread(frozen=True, kept=None, known=kept)
 
 
 def _is_frozen() -> bool:
     return getattr(_thread, 'frozen', False)
+
+
+def _known() -> tuple[Tensor, Tensor] | None:
+    """Mean and variance of the first time, if this is the second."""
+    known = getattr(_thread, 'known', ())
+    if not known:
+        return None
+    _thread.used += 1
+    return known[_thread.used - 1]
+
+
+def _keep(*statistics: Tensor) -> None:
+    kept = getattr(_thread, 'kept', None)
+    if kept is not None:
+        kept.append(statistics)
 
 
 class StepBatchNorm2d(nn.BatchNorm2d):
@@ -192,6 +231,19 @@ def _steps(x: Tensor, S: int) -> Tensor:
     return x.permute(0, 2, 3, 1).view(N // S, S, H * W, C)
 
 
+def _image_statistics(x: Tensor, S: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (S, C), image by image."""
+    parts = [
+        torch.batch_norm_update_stats(
+            image.to(_stat_dtype(x)), None, None, 0.) for image in x.split(1)
+    ]
+    means, variances = (
+        torch.stack(z).unflatten(0, (-1, S))
+        for z in zip(*parts, strict=True))  # (B, S, C)
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square_().mean(0)
+
+
 class _ChannelsLastNorm(torch.autograd.Function):
     """Per-step BatchNorm in channels_last on a CPU.
 
@@ -206,15 +258,8 @@ class _ChannelsLastNorm(torch.autograd.Function):
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor,
                 S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         dtype = _stat_dtype(x)
-        parts = [
-            torch.batch_norm_update_stats(image.to(dtype), None, None, 0.)
-            for image in x.split(1)
-        ]
-        means, variances = (
-            torch.stack(z).unflatten(0, (-1, S))
-            for z in zip(*parts, strict=True))  # (B, S, C)
-        mean = means.mean(0)
-        var = variances.mean(0) + (means - mean).square_().mean(0)
+        mean, var = _known() or _image_statistics(x, S)
+        _keep(mean, var)
         scale = weight * (var + eps).rsqrt()
         shift = torch.addcmul(bias, mean, scale, value=-1)
         y = torch.empty_like(x)

@@ -46,15 +46,13 @@ def test_gradient_of_geglu():
     assert torch.autograd.gradcheck(gated_gelu, x)
 
 
-def test_feed_forward_keeps_its_input_only():
-    block = CrossAttentionBlock(32, 48)
-    x = torch.randn(2, 5, 32, requires_grad=True)
-    sizes = []
+def test_geglu_keeps_its_input_only():
+    kept = []
     with torch.autograd.graph.saved_tensors_hooks(
-            lambda t: sizes.append(t.numel()) or t, lambda t: t):
-        block(x, torch.randn(2, 7, 48))
-    # the 8 C and 4 C wide ones of GEGLU are made again
-    assert max(n for n in sizes if n % x.numel() == 0) == x.numel()
+            lambda t: kept.append(t) or t, lambda t: t):
+        x = torch.randn(3, 5, 8, requires_grad=True)
+        gated_gelu(x)
+    assert len(kept) == 1 and kept[0] is x
 
 
 def test_shared_keys_equal_keys_repeated_for_each_step():

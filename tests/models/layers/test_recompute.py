@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from respike_mmaction.models.layers import StepBatchNorm2d, recompute
+from respike_mmaction.models.layers import (
+    StepBatchNorm2d,
+    recompute,
+    step_batch_norm,
+)
 
 
 class Counted(nn.Conv2d):
@@ -33,6 +37,33 @@ def test_same_gradients_and_statistics_as_a_plain_call(num_steps):
     for a, b in zip(plain.buffers(), again.buffers(), strict=True):
         assert torch.equal(a, b)
     assert again[0].num_batches_tracked == num_steps
+
+
+def test_statistics_are_taken_once_and_backward_may_run_twice(monkeypatch):
+    taken = []
+    real = step_batch_norm._image_statistics
+    monkeypatch.setattr(step_batch_norm, '_image_statistics',
+                        lambda *args: taken.append(args) or real(*args))
+    net = network(3).to(memory_format=torch.channels_last)
+    # a checkpoint within another one, as with_cp has it
+    outer = nn.Sequential(StepBatchNorm2d(4, 3), nn.ReLU()).double()
+    x = torch.randn(6, 4, 5, 5, dtype=torch.float64).to(
+        memory_format=torch.channels_last).requires_grad_()
+
+    def nested(x):
+        return outer(recompute(net, outer(x)))
+
+    plain, = torch.autograd.grad(outer(net(outer(x))).square().sum(), x)
+    taken.clear()
+    loss = recompute(nested, x).square().sum()
+    assert len(taken) == 3
+    before = outer[0].running_mean.clone()
+    for _ in range(2):
+        again, = torch.autograd.grad(loss, x, retain_graph=True)
+        torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-12)
+    # the inner one's, once a backward: its first time was forgotten
+    assert len(taken) <= 3 + 2
+    assert torch.equal(outer[0].running_mean, before)
 
 
 def test_the_last_convolution_is_not_repeated(monkeypatch):
