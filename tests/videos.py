@@ -10,7 +10,7 @@ LEVELS = 5  # of grey between two numbers; more than a codec is off
 
 
 def write_video(path, num_frames=24, size=(64, 48), codec='libx264', gop=12,
-                bframes=2, fps=10):
+                bframes=2, fps=10, options=None):
     """Write frames of grey level ``10 + 5 * number`` on a fixed texture."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,6 +23,7 @@ def write_video(path, num_frames=24, size=(64, 48), codec='libx264', gop=12,
         stream.pix_fmt = 'yuv420p'
         stream.gop_size = gop
         stream.codec_context.max_b_frames = bframes
+        stream.options = options or {}
         if codec == 'mpeg4':  # its default leaves small changes out
             stream.codec_context.qmax = 2
         for number in range(num_frames):

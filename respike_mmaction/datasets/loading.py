@@ -25,7 +25,8 @@ class VideoInit(BaseTransform):
     Args:
         decoder (str): ``'decord'``, or ``'pyav'`` where decord cannot be
             imported (ARM, macOS) or for codecs that it lacks (AV1). Both give
-            the same frames. Defaults to ``'decord'``.
+            the same frames, except of 10 bit videos, which they convert
+            differently. Defaults to ``'decord'``.
         num_threads (int): Number of decoding threads. Defaults to 1, which
             is best with several dataloader workers.
 

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -147,6 +148,10 @@ def _errors_named(path: str, kinds: tuple) -> Iterator[None]:
 class DecordReader:
     """Frames of a video by decord, with one ``get_batch``.
 
+    Goes on to the key frame before a frame that is asked for only where PyAV
+    can be imported and agrees about the key frames; else it decodes all
+    frames up to the last one.
+
     Args:
         path (str): The video; passed on as a path, since decord crashes on
             damaged files that are read from memory.
@@ -171,7 +176,7 @@ class DecordReader:
         self.path = path
         # All that decord raises; it fails with bare asserts, too.
         self._errors = (decord.DECORDError, decord.DECORDLimitReachedError,
-                        RuntimeError, AssertionError, UnicodeDecodeError)
+                        RuntimeError, AssertionError, ValueError, IndexError)
         # fault_tol: an error instead of a copy of another frame. (0 would
         # switch it off; the number is a share of the frames.)
         self._open = partial(
@@ -183,17 +188,29 @@ class DecordReader:
             self._reader = self._open()
             self.num_frames = len(self._reader)
             last = self._reader.get_frame_timestamp([self.num_frames - 1])
-            intra = self._reader.get_key_indices()
+            keys = list(self._reader.get_key_indices())
             self.fps = self._reader.get_avg_fps()
         # AVIs with packed B-frames (HMDB-51) have no timestamps. decord then
         # counts a packet too many, whose frame is a copy of the last one.
         has_times = last[0, 0] >= 0
         if not has_times and self.num_frames > 1:
             self.num_frames -= 1
-        # In these, and with some B-frames of MPEG-4 and HEVC, decord is one
-        # frame off in the places of the intra frames (0 and 1 instead of 0)
-        # and jumps to wrong frames, even back to the start.
-        self._jumps = has_times and intra[1:2] != [1]
+        self._last_key = max(keys, default=0)
+        self._jumps = has_times and self._knows(keys)
+
+    def _knows(self, keys: list[int]) -> bool:
+        """Whether decord is right about the places of the key frames.
+
+        It takes the number of a packet for that of its frame. Where a key
+        frame is stored ahead of frames shown before it (open groups of
+        pictures, as x265 writes them), it jumps to wrong frames.
+        """
+        if keys == [0]:
+            return True
+        try:
+            return PyAVReader(self.path).key_indices == keys
+        except (ImportError, VideoReadError):
+            return False
 
     def get_frames(self, indices: np.ndarray) -> list[np.ndarray]:
         """Return the frames at ``indices``.
@@ -209,6 +226,11 @@ class DecordReader:
         Raises:
             VideoReadError: If one of them cannot be decoded.
         """
+        number = len(indices)
+        # After a jump to the last key frame decord may repeat frames at the
+        # end of the file; reading the frame before it, too, avoids the jump.
+        if self._jumps and max(indices) >= self._last_key > 0:
+            indices = np.append(indices, self._last_key - 1)
         needed, where = np.unique(indices, return_inverse=True)
         with _errors_named(self.path, self._errors):
             if not self._jumps:
@@ -219,7 +241,7 @@ class DecordReader:
                 except self._errors:  # of a jump, it may be
                     self._reader = self._open()
                     frames = self._read_through(needed)
-        return [frames[i] for i in where.ravel()]
+        return [frames[i] for i in where.ravel()[:number]]
 
     def verify(self) -> None:
         """Decode every frame of a video just opened, keeping none.
@@ -246,13 +268,20 @@ class DecordReader:
 class PyAVReader:
     """Frames of a video by PyAV, bit by bit those of :class:`DecordReader`.
 
-    Between two frames that are asked for, frames that no other frame refers
-    to are not decoded at all (decord has no such switch), which matters for
-    samples spread over a long clip.
+    All but 10 bit, which the two convert differently, and MPEG-4, of which
+    they may round the inverse transform differently.
+
+    Groups of pictures without a frame that is asked for are left out, and in
+    the others (h264) frames that no other frame refers to, for which decord
+    has no switch. Both matter for samples spread over a long clip.
 
     Args:
         path (str): The video.
         num_threads (int): Number of decoding threads. Defaults to 1.
+
+    Attributes:
+        key_indices (list[int]): Numbers of the key frames in the order of
+            the file; empty if the file holds no timestamps.
 
     Raises:
         ImportError: If PyAV cannot be imported.
@@ -297,15 +326,40 @@ class PyAVReader:
         else:
             self._index = {time: i for i, time in enumerate(sorted(times))}
             self.num_frames = len(self._index)
+        self.key_indices = [
+            self._index[p.pts] for p in self._packets
+            if p.is_keyframe and p.pts in self._index
+        ]
 
-    def _first_packet(self, index: int) -> int:
-        """Where to start decoding to get frame ``index``."""
-        if not self._index:
-            return 0
-        time = list(self._index)[index]
-        return max((i for i, p in enumerate(self._packets)
-                    if p.is_keyframe and p.pts is not None and p.pts <= time),
-                   default=0)
+    def _groups(self) -> list[tuple[int, int]]:
+        """Where decoding can start: numbers of packet and frame.
+
+        At key frames behind which no frame is shown before them: closed
+        groups of pictures.
+        """
+        starts = [(0, 0)]
+        shown = 0
+        for number, packet in enumerate(self._packets):
+            if (number > 0 and packet.is_keyframe
+                    and self._index.get(packet.pts) == shown):
+                starts.append((number, shown))
+            shown += not packet.is_discard
+        return starts
+
+    def _runs(self, needed: set[int]) -> Iterator[tuple[list, set[int]]]:
+        """Yield packets to decode on end, and the frames needed of them."""
+        packets, wanted = [], set()
+        bounds = [*self._groups(), (len(self._packets), self.num_frames)]
+        for (start, first), (end, last) in pairwise(bounds):
+            here = {i for i in needed if first <= i < last}
+            if here:
+                packets += self._packets[start:end]
+                wanted |= here
+            elif packets:
+                yield packets, wanted
+                packets, wanted = [], set()
+        if packets:
+            yield packets, wanted
 
     def _decode(self, needed: set[int]) -> Iterator[tuple[int, object]]:
         """Yield (index, frame), decoding as few frames as possible."""
@@ -313,15 +367,21 @@ class PyAVReader:
         # the decoder that drops single frames reliably when told to
         skipping = codec.name == 'h264' and self._index
         count = 0
-        for packet in [*self._packets[self._first_packet(min(needed)):], None]:
-            if skipping:
-                wanted = (packet is None
-                          or self._index.get(packet.pts) in needed)
-                codec.skip_frame = 'DEFAULT' if wanted else 'NONREF'
-            for frame in codec.decode(packet):
-                yield (self._index.get(frame.pts, -1)
-                       if self._index else count), frame
-                count += 1
+        for packets, wanted in self._runs(needed):
+            for packet in [*packets, None]:
+                if skipping:
+                    keep = (packet is None
+                            or self._index.get(packet.pts) in wanted)
+                    codec.skip_frame = 'DEFAULT' if keep else 'NONREF'
+                for frame in codec.decode(packet):
+                    index = (self._index.get(frame.pts, -1)
+                             if self._index else count)
+                    count += 1
+                    wanted.discard(index)
+                    yield index, frame
+                if not wanted:
+                    break
+            codec.flush_buffers()
 
     def _to_array(self, frame: object) -> np.ndarray:
         """Convert to RGB; ``frame.to_ndarray`` is four times slower."""
@@ -355,15 +415,12 @@ class PyAVReader:
             for index, frame in self._decode(needed):
                 if index in needed and index not in images:
                     images[index] = self._to_array(frame)
-                    if len(images) == len(needed):
-                        break
         if len(images) < len(needed):
             raise VideoReadError(
                 f'{self.path}: {len(needed) - len(images)} of {len(needed)} '
                 f'frames cannot be decoded, the first is frame '
                 f'{min(needed - set(images))} of {self.num_frames}')
         return [images[int(i)] for i in indices]
-
 
     def verify(self) -> None:
         """Decode every frame of a video just opened, keeping none.
