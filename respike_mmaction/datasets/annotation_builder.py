@@ -4,16 +4,18 @@ A list is a sequence of :class:`Video`; what is built is checked by
 :func:`find_problems` before it is written.
 """
 import csv
+import filecmp
 import random
 import re
+import signal
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from functools import partial
-from itertools import accumulate
-from operator import attrgetter
+from operator import ne
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,17 +25,20 @@ from .annotation_file import read_annotations
 from .video_reader import VideoReadError, open_video
 
 __all__ = [
-    'OFFICIAL_COUNTS', 'Lists', 'Video', 'find_problems', 'folder_lists',
-    'hmdb51_lists', 'kinetics_lists', 'ucf101_lists', 'verify_videos',
-    'write_lists'
+    'KINETICS_COUNTS', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'find_problems',
+    'folder_lists', 'hmdb51_lists', 'kinetics_lists', 'ucf101_lists',
+    'verify_videos', 'with_other_suffixes', 'write_lists'
 ]
 
-SUFFIXES = ('.avi', '.mkv', '.mov', '.mp4', '.mpg', '.webm', '.wmv')
+SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+            '.webm', '.wmv')
 
-# number of training and test videos of splits 1, 2 and 3
+# number of training and test videos of splits 1, 2 and 3; of Kinetics-400,
+# of which videos vanish from YouTube, the rows of the authors' csv files
 OFFICIAL_COUNTS = dict(
     hmdb51=((3570, 1530), ) * 3,
     ucf101=((9537, 3783), (9586, 3734), (9624, 3696)))
+KINETICS_COUNTS = dict(classes=400, train_list=246534, val_list=19906)
 
 
 class Video(NamedTuple):
@@ -138,20 +143,27 @@ def ucf101_lists(annotations: str) -> Lists:
     return Lists(list(labels), splits)
 
 
-def _tree(root: Path) -> list[str]:
-    """Videos in the class folders below a root, as 'class/file'."""
+def _videos_below(root: Path) -> list[str]:
+    """Videos anywhere below a root, as paths from there."""
     if not root.is_dir():
         raise ValueError(f'{root}: no such folder')
-    return sorted(path.relative_to(root).as_posix()
-                  for path in root.glob('*/**/*')
-                  if path.suffix.lower() in SUFFIXES)
+    paths = (path.relative_to(root) for path in root.rglob('*')
+             if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path.as_posix() for path in paths
+                  if not any(part.startswith('.') for part in path.parts))
 
 
-def _from_folders(root: Path, classes: Sequence[str]) -> list[Video]:
+def _tree(root: Path) -> list[str]:
+    """Videos in the class folders below a root, as 'class/file'."""
+    return [path for path in _videos_below(root) if '/' in path]
+
+
+def _from_folders(root: Path, paths: Iterable[str],
+                  classes: Sequence[str]) -> list[Video]:
     # MMAction2 has users rename 'air drumming' to 'air_drumming'
     labels = {name.replace('_', ' '): i for i, name in enumerate(classes)}
     videos = []
-    for path in _tree(root):
+    for path in paths:
         name = path.split('/')[0].replace('_', ' ')
         if name not in labels:
             raise ValueError(f'{root / path}: the folder is none of the '
@@ -166,7 +178,7 @@ def _from_csv(path: Path, root: Path | None,
     labels = {name: i for i, name in enumerate(classes)}
     # whatever the folder is called and the times are padded to
     files = {}
-    for file in _tree(root) if root else ():
+    for file in _videos_below(root) if root else ():
         files[Path(file).stem[:11]] = file
     videos = []
     with open(path, newline='', encoding='utf-8') as stream:
@@ -207,10 +219,11 @@ def kinetics_lists(sources: dict[str, str],
         ValueError: If a source is missing or wrong, or the classes are not
             known.
     """
-    names = set()
+    names, trees = set(), {}
     for source in map(Path, sources.values()):
         if source.is_dir():
-            names |= {p.name for p in source.iterdir() if p.is_dir()}
+            trees[source] = _tree(source)
+            names |= {path.split('/')[0] for path in trees[source]}
         elif source.suffix == '.csv':
             with open(source, newline='', encoding='utf-8') as file:
                 names |= {row.get('label', '')
@@ -223,7 +236,7 @@ def kinetics_lists(sources: dict[str, str],
     for split, source in sources.items():
         root = Path(roots[split]) if roots.get(split) else None
         if Path(source).is_dir():
-            videos = _from_folders(Path(source), classes)
+            videos = _from_folders(Path(source), trees[Path(source)], classes)
         elif not Path(source).is_file():
             raise ValueError(f'{source}: no such file or folder')
         elif source.endswith('.csv'):
@@ -236,79 +249,184 @@ def kinetics_lists(sources: dict[str, str],
     return Lists(classes, splits)
 
 
-# A name without the number at its end.
-GROUP = r'(.*?)[_\- ]?[a-zA-Z]?\d*'
+# What tells the source in a name: of HMDB-51, of Kinetics (the YouTube id),
+# of UCF-101 and any other, the name without the number at its end.
+_HMDB = re.compile(
+    r'(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+')
+_KINETICS = re.compile(r'([\w-]{11})_\d{6}_\d{6}')
+_NUMBERED = re.compile(r'(.*?)[_\- ]?[a-zA-Z]?\d*')
+
+
+def _guess_source(name: str) -> str:
+    """Source of a video by its path below the class, without suffix."""
+    if '/' in name:
+        return name.split('/')[0]
+    return next(match[1] for pattern in (_HMDB, _KINETICS, _NUMBERED)
+                if (match := pattern.fullmatch(name)))
+
+
+def _sources(paths: Iterable[str],
+             group: str | None) -> dict[str, dict[str, list[str]]]:
+    """Paths of each source, of all classes together or (guessed) of each."""
+    sources = defaultdict(lambda: defaultdict(list))
+    for path in paths:
+        folder, _, name = path.partition('/')
+        name = name.removesuffix(Path(name).suffix)
+        if group is None:
+            sources[folder][_guess_source(name)].append(path)
+            continue
+        match = re.fullmatch(group, name)
+        if match is None or match.lastindex is None:
+            raise ValueError(f'{path}: the expression {group!r} gives no '
+                             'source')
+        sources[''][match[1]].append(path)
+    return sources
+
+
+def _for_validation(groups: list[list[str]], val_ratio: float) -> set[str]:
+    """Choose whole groups, as many as come nearest to the ratio.
+
+    A group is taken if that brings its classes nearer to their share; of
+    every class something is left on both sides, if that is possible.
+    """
+    sizes = Counter(path.split('/')[0] for paths in groups for path in paths)
+    chosen = Counter()
+
+    def distance(name: str, number: int) -> float:
+        if number in (0, sizes[name]):
+            return len(groups) * sizes.total()**2  # worse than anything else
+        return (number - val_ratio * sizes[name])**2
+
+    val = set()
+    for paths in groups:
+        more = Counter(path.split('/')[0] for path in paths)
+        if sum(distance(c, chosen[c] + n) - distance(c, chosen[c])
+               for c, n in more.items()) < 0:
+            chosen += more
+            val.update(paths)
+    return val
 
 
 def folder_lists(root: str,
                  val_ratio: float = 0.2,
                  seed: int = 0,
-                 group: str = GROUP) -> Lists:
-    """Split any tree ``root/class/video``.
+                 group: str | None = None) -> Lists:
+    """Split any tree ``root/class/video`` or ``root/class/source/video``.
 
     Every class is divided in the same ratio, and clips of one source stay on
-    one side. The same files and seed give the same split, also when another
-    class is added.
+    one side. The same files and seed give the same split; without ``group``
+    also when another class is added.
 
     Args:
         root (str): The folder of the class folders.
         val_ratio (float): Share of the validation videos. Defaults to 0.2.
         seed (int): Seed of the split. Defaults to 0.
-        group (str): Regular expression for the whole of a file's name
-            without suffix; its first group is the source. The default cuts
-            off a number at the end: 'v_Punch_g01_c05' is of 'v_Punch_g01'.
-            A class of one source by the default is divided video by video,
-            with a warning.
+        group (str, optional): Regular expression for the whole of a video's
+            path below the class folder, without suffix; its first group is
+            the source, which may have videos in several classes. By default
+            a folder below the class is a source; a name in the way of
+            HMDB-51, UCF-101 or Kinetics tells it; of any other name a number
+            at the end is cut off. A class of one source by that is divided
+            video by video, with a warning.
 
     Returns:
         Lists: ``train_list`` and ``val_list``, sorted by path.
 
     Raises:
-        ValueError: If there are no videos, the ratio is not in (0, 1), or
-            the expression does not match a name.
+        ValueError: If there are no videos, the ratio is not in (0, 1), the
+            expression does not match a name, or a class cannot be divided.
     """
     if not 0 < val_ratio < 1:
         raise ValueError(f'val_ratio must be in (0, 1), but got {val_ratio}')
-    sources = defaultdict(lambda: defaultdict(list))
-    for path in _tree(Path(root)):
-        match = re.fullmatch(group, Path(path).stem)
-        if match is None or not match.groups():
-            raise ValueError(f'{path}: the expression {group!r} gives no '
-                             'source')
-        sources[path.split('/')[0]][match[1]].append(path)
-    if not sources:
+    paths = _tree(Path(root))
+    if not paths:
         raise ValueError(f'{root}: no class folders with videos '
                          f'({", ".join(SUFFIXES)})')
-    classes = sorted(sources)
-    train, val, alone = [], [], []
-    for label, name in enumerate(classes):
-        groups = sorted(sources[name].values())
-        if group == GROUP and len(groups) == 1 < len(groups[0]):
+    chosen, alone = set(), []
+    for name, sources in _sources(paths, group).items():
+        groups = sorted(sources.values())
+        if group is None and len(groups) == 1 < len(groups[0]):
             # names such as 0001.mp4 or punch_0001.mp4 tell no sources apart
             groups = [[path] for path in groups[0]]
             alone.append(name)
         random.Random(f'{seed} {name}').shuffle(groups)
-        sizes = list(accumulate(map(len, groups)))
-        # The first sources are for validation, as many as come nearest to
-        # the ratio; one at least on each side, if there are two.
-        num_val = min(
-            range(1, len(groups)),
-            key=lambda k: abs(sizes[k - 1] - val_ratio * sizes[-1]),
-            default=0)
-        for i, paths in enumerate(groups):
-            side = val if i < num_val else train
-            side.extend(Video(path, label) for path in paths)
+        chosen |= _for_validation(groups, val_ratio)
     if alone:
         warnings.warn(
             f'the names of the videos of {", ".join(alone)} tell of one '
             'source only: they are divided one by one; give the expression '
             'of the source if several clips are of one',
             stacklevel=2)
-    return Lists(classes, dict(train_list=sorted(train), val_list=sorted(val)))
+
+    classes = sorted({path.split('/')[0] for path in paths})
+    videos = [Video(path, classes.index(path.split('/')[0]))
+              for path in paths]
+    val = [video for video in videos if video.path in chosen]
+    train = [video for video in videos if video.path not in chosen]
+    for side, part in (('training', train), ('validation', val)):
+        lacking = set(range(len(classes))) - {v.label for v in part}
+        if lacking:
+            names = ', '.join(classes[label] for label in sorted(lacking))
+            raise ValueError(
+                f'{root}: no video for {side} of {names}: too few sources'
+                + (f' by {group!r}' if group else ''))
+    return Lists(classes, dict(train_list=train, val_list=val))
 
 
-def _file_name(video: Video) -> str:
-    return Path(video.path).name
+def _same_video(one: Path, other: Path) -> bool:
+    """Whether two files of one name, in two folders, are one video."""
+    if _KINETICS.fullmatch(one.stem):
+        return True
+    return (one.is_file() and other.is_file()
+            and filecmp.cmp(one, other, shallow=False))
+
+
+def _leaks(train: Sequence[Video], val: Sequence[Video],
+           roots: dict[str, str | None]) -> Iterable[str]:
+    """Paths of the training videos that are for validation, too."""
+    if roots.get('train') == roots.get('val'):
+        tested = {video.path for video in val}
+        yield from (v.path for v in train if v.path in tested)
+        return
+    # Kinetics has a folder for each
+    named = defaultdict(list)
+    for video in val:
+        path = Path(roots.get('val') or '', video.path)
+        named[path.name].append(path)
+    for video in train:
+        path = Path(roots.get('train') or '', video.path)
+        if any(_same_video(path, other) for other in named[path.name]):
+            yield video.path
+
+
+def with_other_suffixes(lists: Lists,
+                        roots: dict[str, str | None]) -> tuple[Lists, int]:
+    """Take a file of another suffix where the listed one is missing.
+
+    People convert UCF-101 to mp4; the official lists say avi.
+
+    Args:
+        lists (Lists): The lists.
+        roots (dict): As of :func:`find_problems`.
+
+    Returns:
+        tuple: The lists, and how many videos were found so.
+    """
+    found = 0
+    files = {root: {path.rsplit('.', 1)[0]: path
+                    for path in _videos_below(Path(root))}
+             for root in {*roots.values()} - {None}}
+    splits = {}
+    for split, videos in lists.splits.items():
+        root = roots.get(split.split('_')[0])
+        splits[split] = [
+            video if root is None or (Path(root) / video.path).is_file() else
+            video._replace(path=files[root].get(
+                video.path.rsplit('.', 1)[0], video.path))
+            for video in videos
+        ]
+        found += sum(map(ne, videos, splits[split]))
+    return Lists(lists.classes, splits), found
 
 
 def find_problems(lists: Lists,
@@ -341,12 +459,9 @@ def find_problems(lists: Lists,
                         if not (Path(root) / video.path).is_file()}
         if name.startswith('train'):
             other = name.replace('train', 'val', 1)
-            # Kinetics has a folder for each: there the name has to do
-            shared = roots.get('train') == roots.get('val')
-            key = attrgetter('path') if shared else _file_name
-            tested = set(map(key, lists.splits[other]))
-            problems += [f'{video.path} is in {name} and in {other}'
-                         for video in videos if key(video) in tested]
+            problems += [
+                f'{path} is in {name} and in {other}'
+                for path in _leaks(videos, lists.splits[other], roots)]
     for i, numbers in enumerate(counts or (), 1):
         for part, number in zip(('train', 'val'), numbers, strict=True):
             found = len(lists.splits[f'{part}_split_{i}'])
@@ -359,8 +474,12 @@ def find_problems(lists: Lists,
 def _verify(path: str, decoder: str) -> str:
     try:
         open_video(path, decoder).verify()
+    except ImportError:
+        raise
     except VideoReadError as error:
         return str(error).removeprefix(f'{path}: ')
+    except Exception as error:  # one odd file must not end the work
+        return f'{type(error).__name__}: {error}'
     return ''
 
 
@@ -371,13 +490,14 @@ def verify_videos(paths: Iterable[str],
     """Decode every frame of many videos, in parallel.
 
     Results go to a file at once, so a second run goes on where the first was
-    stopped; a file that has changed since is decoded again. A video that
-    crashes the decoder is found, too.
+    stopped (by Ctrl-C, too); a file that has changed since, or was decoded
+    by another decoder, is decoded again. A video that crashes the decoder is
+    found, too.
 
     Args:
         paths (Iterable[str]): The videos.
-        state_file (str): Where results are kept: path, size, time of change
-            and reason ('' if readable), with tabs between.
+        state_file (str): Where results are kept: path, size, time of
+            change, decoder and reason ('' if readable), with tabs between.
         decoder (str): 'decord' or 'pyav'. Defaults to 'decord'.
         num_workers (int): Number of processes. Defaults to 4.
 
@@ -385,20 +505,20 @@ def verify_videos(paths: Iterable[str],
         dict[str, str]: The unreadable videos and why.
     """
 
-    def key(path: str) -> tuple[str, str, str]:
+    def key(path: str) -> tuple[str, str, str, str]:
         try:
             status = Path(path).stat()
         except OSError:
-            return path, '', ''
-        return path, str(status.st_size), str(status.st_mtime_ns)
+            return path, '', '', decoder
+        return path, str(status.st_size), str(status.st_mtime_ns), decoder
 
     keys = {path: key(path) for path in paths}
     known = {}
     if Path(state_file).is_file():
         with open(state_file, newline='', encoding='utf-8') as file:
-            known = {tuple(row[:3]): row[3]
+            known = {tuple(row[:4]): row[4]
                      for row in csv.reader(file, delimiter='\t')
-                     if len(row) == 4}
+                     if len(row) == 5}
     results = {path: known[k] for path, k in keys.items() if k in known}
     todo = [path for path in keys if path not in results]
     progress = ProgressBar(len(keys))
@@ -413,18 +533,32 @@ def verify_videos(paths: Iterable[str],
             file.flush()
             progress.update()
 
-        for path, reason in _run_all(
-                partial(_verify, decoder=decoder), todo, num_workers):
-            keep(path, reason)
+        with closing(_run_all(partial(_verify, decoder=decoder), todo,
+                              num_workers)) as rows:
+            for path, reason in rows:
+                keep(path, reason)
     return {path: results[path] for path in keys if results[path]}
 
 
+@contextmanager
+def _pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that leave Ctrl-C to us; what has not begun is given up."""
+    pool = ProcessPoolExecutor(
+        num_workers,
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _run_all(verify: partial, todo: Sequence[str],
-             num_workers: int) -> Iterable[tuple[str, str]]:
+             num_workers: int) -> Iterator[tuple[str, str]]:
     """Yield results; where a process dies, try those left one by one."""
     done = set()
     try:
-        with ProcessPoolExecutor(num_workers) as pool:
+        with _pool(num_workers) as pool:
             futures = {pool.submit(verify, path): path for path in todo}
             for future in as_completed(futures):
                 reason = future.result()
@@ -435,7 +569,7 @@ def _run_all(verify: partial, todo: Sequence[str],
         suspects, rest = left[:2 * num_workers], left[2 * num_workers:]
         for path in suspects:
             try:
-                with ProcessPoolExecutor(1) as pool:
+                with _pool(1) as pool:
                     reason = pool.submit(verify, path).result()
             except BrokenProcessPool:
                 reason = 'crashes the decoder'

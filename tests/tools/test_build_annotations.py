@@ -4,18 +4,24 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from respike_mmaction.datasets.annotation_builder import (
+    OFFICIAL_COUNTS,
     Lists,
     Video,
     find_problems,
     folder_lists,
     verify_videos,
 )
+from respike_mmaction.datasets.video_reader import VideoReadError
 from tests.videos import write_video
 
 
@@ -218,16 +224,85 @@ def test_kinetics400_wrong_row(tool, kinetics):
                    str(kinetics / 'val.csv')])
 
 
+def test_kinetics400_csv_and_a_flat_folder(tool, kinetics):
+    for path in [*kinetics.glob('*/*/*.mp4')]:
+        path.rename(path.parents[1] / path.name)
+    tool.main(['kinetics400', *(str(kinetics / f'{s}.csv')
+                                for s in ('train', 'val')), '--videos',
+               *(str(kinetics / s) for s in ('train', 'val')), '--out',
+               str(kinetics / 'out')])
+    assert read(kinetics / 'out/kinetics400_train_list_videos.txt') == [
+        line.split('/')[1] for line in KINETICS_TRAIN]
+
+
+def test_kinetics400_folders_that_are_no_classes(tool, kinetics, capsys):
+    touch(kinetics / 'train', ['.cache/x.mp4', 'lists/readme.txt'])
+    tool.main(['kinetics400', str(kinetics / 'train'), str(kinetics / 'val'),
+               '--out', str(kinetics / 'out')])
+    assert read(kinetics / 'out/label_map.txt') == ['air drumming', 'zumba']
+    assert ('train_list: 3 videos of 2 classes (officially 246534 of 400)'
+            in capsys.readouterr().out)
+
+
+def test_equal_names_in_two_folders_are_compared(tmp_path):
+    """Numbered files are the same video only if their content is."""
+    for side in ('train', 'val'):
+        touch(tmp_path / side, ['a/1.mp4', 'a/2.mp4', 'a/3.mp4'])
+        (tmp_path / side / 'a/1.mp4').write_text('the same')
+        (tmp_path / side / 'a/2.mp4').write_text(side)
+        (tmp_path / side / 'a/3.mp4').write_text(f'{side:5}')
+    videos = [Video(f'a/{i}.mp4', 0) for i in (1, 2, 3)]
+    problems, _ = find_problems(
+        Lists(['a'], dict(train_list=videos, val_list=videos)),
+        {side: str(tmp_path / side) for side in ('train', 'val')})
+    assert problems == ['a/1.mp4 is in train_list and in val_list']
+
+
+# -- --missing drop ---------------------------------------------------------
+
+
+def ucf_lists(folder):
+    touch(folder, ['classInd.txt'])
+    (folder / 'classInd.txt').write_text('1 A\n')
+    for split in (1, 2, 3):
+        (folder / f'trainlist0{split}.txt').write_text('A/v_A_g02_c01.avi 1\n')
+        (folder / f'testlist0{split}.txt').write_text('A/v_A_g01_c01.avi\n')
+    return str(folder)
+
+
+@pytest.fixture
+def few_videos(monkeypatch):
+    monkeypatch.setitem(OFFICIAL_COUNTS, 'ucf101', ((1, 1), ) * 3)
+
+
+def test_wrong_folder_writes_no_empty_lists(tool, tmp_path, few_videos):
+    (tmp_path / 'videos').mkdir()
+    with pytest.raises(SystemExit, match='no video is left of train_split_1'):
+        tool.main(['ucf101', ucf_lists(tmp_path / 'lists'), '--videos',
+                   str(tmp_path / 'videos'), '--missing', 'drop', '--out',
+                   str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
+
+
+def test_other_suffix_is_found_and_said(tool, tmp_path, few_videos, capsys):
+    touch(tmp_path / 'videos', ['A/v_A_g01_c01.mp4', 'A/v_A_g02_c01.mp4'])
+    tool.main(['ucf101', ucf_lists(tmp_path / 'lists'), '--videos',
+               str(tmp_path / 'videos'), '--out', str(tmp_path / 'out')])
+    assert read(tmp_path / 'out/ucf101_val_split_3_videos.txt') == [
+        'A/v_A_g01_c01.mp4 0']
+    assert '6 videos are there with another' in capsys.readouterr().out
+
+
 # -- any folder -------------------------------------------------------------
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two classes of ten sources with one to four clips, and one of one."""
+    """Two classes of ten sources with one to four clips, and one of two."""
     touch(tmp_path / 'tree', [
         f'{name}/v_{name}_g{g:02d}_c{c:02d}.avi' for name in ('Run', 'Sit')
         for g in range(10) for c in range(1 + g % 4)
-    ] + ['Fly high/only_1.mp4', 'Run/notes.txt'])
+    ] + ['Fly high/one_1.mp4', 'Fly high/two_1.mp4', 'Run/notes.txt'])
     return tmp_path / 'tree'
 
 
@@ -247,7 +322,6 @@ def test_folder_keeps_sources_together_and_classes_apart(tree):
     for label in (1, 2):
         share = [v.label for v in val].count(label) / 23
         assert abs(share - 0.3) <= 2 / 23  # half of the largest source
-    # the only source of a class is for training
     assert Counter(v.label for v in train)[0] == 1
     for video in [*train, *val]:
         assert lists.classes[video.label] == video.path.split('/')[0]
@@ -257,7 +331,7 @@ def test_folder_split_is_reproducible(tree):
     one = folder_lists(str(tree), seed=1)
     assert folder_lists(str(tree), seed=1) == one
     assert folder_lists(str(tree), seed=2) != one
-    touch(tree, ['Another/x_1.mp4'])  # moves no video of another class
+    touch(tree, ['Another/x_1.mp4', 'Another/y_1.mp4'])  # moves no video of another class
 
     def of_run(lists):
         return [v.path for v in lists.splits['val_list'] if 'Run' in v.path]
@@ -265,13 +339,72 @@ def test_folder_split_is_reproducible(tree):
     assert of_run(folder_lists(str(tree), seed=1)) == of_run(one)
 
 
+@pytest.mark.parametrize('names, source', [
+    ([f'{film}_wave_{seen}_{camera}_np1_{side}_{quality}_{i}'
+      for film in ('April_09', 'hmdb51_Turn 2', 'prelinger_Dinner') for i,
+      (seen, camera, side, quality) in enumerate((
+          ('u', 'nm', 'ba', 'goo'), ('f', 'cm', 'le', 'med'),
+          ('h', 'nm', 'ri', 'bad')))], r'_wave_.*'),
+    ([f'{name}_{t:06d}_{t + 10:06d}' for name in (
+        'aaaaaaaaaa1', '-_bbbbbbb-2', 'c_c_c_c_c_3') for t in (1, 20, 300)],
+     r'_\d{6}_\d{6}$'),
+    ([f'v_Wave_g{g:02d}_c{c:02d}' for g in (1, 2, 3) for c in (1, 2, 3)],
+     r'_c\d+$'),
+    ([f'{source}/{i:03d}' for source in 'xyz' for i in (1, 2, 3)], r'/.*'),
+    ([f'{source}/deep/{i:03d}' for source in 'xyz' for i in (1, 2, 3)],
+     r'/.*'),
+], ids=['hmdb51', 'kinetics', 'ucf101', 'folders', 'nested'])
+@pytest.mark.parametrize('seed', range(5))
+def test_clips_of_a_source_stay_on_one_side(tmp_path, names, source, seed):
+    touch(tmp_path, [f'wave/{name}.mp4' for name in names])
+    splits = folder_lists(str(tmp_path), 0.33, seed).splits
+    found = {side: {re.sub(source, '', v.path[5:-4]) for v in videos}
+             for side, videos in splits.items()}
+    assert len(found['val_list']) == 1
+    assert len(found['train_list']) == 2
+    assert not found['val_list'] & found['train_list']
+    assert len(splits['val_list']) == 3
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_source_of_several_classes_is_on_one_side(tmp_path, seed):
+    """Ten people, each of whom does all three actions, with 1 to 3 clips."""
+    touch(tmp_path, [f'{action}/{person}/{i}.mp4'
+                     for action in ('run', 'sit', 'wave')
+                     for p, person in enumerate('abcdefghij')
+                     for i in range(1 + p % 3)])
+    lists = folder_lists(str(tmp_path), 0.3, seed, group='([a-j])/.*')
+    train, val = ({v.path.split('/')[1] for v in lists.splits[name]}
+                  for name in ('train_list', 'val_list'))
+    assert not train & val
+    counts = Counter(v.label for v in lists.splits['val_list'])
+    assert all(abs(counts[label] - 0.3 * 19) <= 1.5 for label in range(3))
+
+
 def test_folder_with_an_expression(tree):
     # here the class is the source, so none can be divided
-    lists = folder_lists(str(tree), group=r'(v_[A-Z]|only).*')
-    assert lists.splits['val_list'] == []
-    assert len(lists.splits['train_list']) == 47
-    with pytest.raises(ValueError, match='only_1.mp4.*gives no source'):
+    with pytest.raises(ValueError, match='validation of Run, Sit: too few'):
+        folder_lists(str(tree), group=r'(v_[A-Z]|one|two).*')
+    with pytest.raises(ValueError, match='one_1.mp4.*gives no source'):
         folder_lists(str(tree), group='v_(.*)')
+
+
+def test_class_of_one_video_cannot_be_divided(tree):
+    touch(tree, ['Alone/one.mp4'])
+    with pytest.raises(ValueError, match='for validation of Alone: too few'):
+        folder_lists(str(tree))
+
+
+def test_what_is_no_video_is_left_out(tree):
+    before = folder_lists(str(tree))
+    (tree / 'Run/folder.mp4').mkdir()
+    (tree / 'Run/dangling.mp4').symlink_to(tree / 'nowhere.mp4')
+    touch(tree, ['Run/._v_Run_g00_c00.avi', '.cache/x.mp4', 'No video/a.txt',
+                 'at the root.mp4'])
+    assert folder_lists(str(tree)) == before
+    touch(tree, ['Run/a_1.m4v', 'Run/b_1.FLV', 'Run/c_1.mpeg'])
+    assert sum(map(len, folder_lists(str(tree)).splits.values())) == sum(
+        map(len, before.splits.values())) + 3
 
 
 @pytest.mark.parametrize('prefix', ['', 'punch_'])
@@ -378,3 +511,74 @@ def test_verify_survives_a_crash_of_the_decoder(tmp_path, monkeypatch):
     assert verify_videos(
         names, str(tmp_path / 'state.tsv'),
         num_workers=2) == {'4.mp4': 'crashes the decoder'}
+
+
+def test_verify_names_what_no_one_expects(tmp_path, monkeypatch):
+    """An error of any kind in one file does not end the others' turn."""
+
+    def failing(path, decoder):
+        if path == '1.mp4':
+            raise IndexError('list index out of range')
+        return type('Reader', (), dict(verify=lambda self: None))()
+
+    monkeypatch.setattr(
+        'respike_mmaction.datasets.annotation_builder.open_video', failing)
+    assert verify_videos(
+        [f'{i}.mp4' for i in range(3)], str(tmp_path / 'state.tsv'),
+        num_workers=1) == {'1.mp4': 'IndexError: list index out of range'}
+
+
+def test_verify_keeps_results_of_each_decoder(tmp_path, monkeypatch):
+    def of_decoder(path, decoder):
+        if decoder == 'decord':
+            raise VideoReadError(f'{path}: no AV1')
+        return type('Reader', (), dict(verify=lambda self: None))()
+
+    monkeypatch.setattr(
+        'respike_mmaction.datasets.annotation_builder.open_video', of_decoder)
+    state = str(tmp_path / 'state.tsv')
+    for decoder, expected in (('decord', {'a.mp4': 'no AV1'}), ('pyav', {}),
+                              ('decord', {'a.mp4': 'no AV1'})):
+        assert verify_videos(['a.mp4'], state, decoder, 1) == expected
+    assert len(read(state)) == 2
+
+
+def test_decoder_of_the_environment(tool, monkeypatch):
+    monkeypatch.setenv('RESPIKE_DECODER', 'pyav')
+    assert tool.parse_args(['folder', 'x']).decoder == 'pyav'
+    with pytest.raises(SystemExit):
+        tool.parse_args(['folder', 'x', '--decoder', 'opencv'])
+
+
+SLOW_VERIFY = """
+import sys, time
+from respike_mmaction.datasets import annotation_builder
+from respike_mmaction.datasets.annotation_builder import verify_videos
+class Reader:
+    def verify(self):
+        time.sleep(0.1)
+annotation_builder.open_video = lambda path, decoder: Reader()
+verify_videos([f'{i}.mp4' for i in range(1000)], sys.argv[1], num_workers=2)
+"""
+
+
+def test_verify_stops_at_an_interrupt(tmp_path):
+    """Ctrl-C reaches all processes of a terminal; what is done is kept."""
+    state = tmp_path / 'state.tsv'
+    with subprocess.Popen([sys.executable, '-c', SLOW_VERIFY, str(state)],
+                          start_new_session=True, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 120
+            while not state.is_file() or len(read(state)) < 4:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            _, error = process.communicate(timeout=30)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert 'KeyboardInterrupt' in error
+    assert process.returncode != 0
+    assert 4 <= len(read(state)) < 200
+    assert all(row.endswith('\tdecord\t') for row in read(state))

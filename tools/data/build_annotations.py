@@ -15,10 +15,12 @@ Lists are written to ``--out`` (default ``data/<name>``), where the configs
 look for them, unless something is wrong; then all that is wrong is printed.
 """
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from respike_mmaction.datasets.annotation_builder import (
+    KINETICS_COUNTS,
     OFFICIAL_COUNTS,
     Lists,
     find_problems,
@@ -27,8 +29,10 @@ from respike_mmaction.datasets.annotation_builder import (
     kinetics_lists,
     ucf101_lists,
     verify_videos,
+    with_other_suffixes,
     write_lists,
 )
+from respike_mmaction.datasets.video_reader import DECODERS
 
 
 def parse_args(args=None):
@@ -56,13 +60,17 @@ def parse_args(args=None):
     parser.add_argument(
         '--verify', action='store_true',
         help='decode all frames of all videos; can be stopped and goes on')
-    parser.add_argument('--decoder', default='decord')
+    parser.add_argument(
+        '--decoder', choices=DECODERS,
+        default=os.environ.get('RESPIKE_DECODER', 'decord'),
+        help='of --verify; default $RESPIKE_DECODER or decord')
     parser.add_argument('--num-workers', type=int, default=4)
     parser.add_argument('--val-ratio', type=float, default=0.2)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--group', help='folder: regular expression whose first group is the\n'
-        'source of a video; default: the name without a number at the end')
+        '--group', help='folder: regular expression for the path below the\n'
+        'class, without suffix; its first group is the source of a video;\n'
+        'default: a subfolder, or the name without what counts its clips')
     args = parser.parse_args(args)
     number = 2 if args.dataset == 'kinetics400' else 1
     if len(args.source) != number:
@@ -80,10 +88,9 @@ def build(args):
     if args.dataset == 'ucf101':
         return ucf101_lists(args.source[0]), roots
     if args.dataset == 'folder':
-        options = dict(group=args.group) if args.group else {}
         root = args.source[0]
         return folder_lists(root, args.val_ratio, args.seed,
-                            **options), dict(train=root, val=root)
+                            args.group), dict(train=root, val=root)
     sources = dict(zip(('train', 'val'), args.source, strict=True))
     for split, source in sources.items():
         if Path(source).is_dir():
@@ -107,6 +114,9 @@ def main(args=None):
     name = args.name or args.dataset
     out = args.out or f'data/{name}'
     lists, roots = build(args)
+    lists, found = with_other_suffixes(lists, roots)
+    if found:
+        print(f'{found} videos are there with another suffix, and listed so')
     problems, unusable = find_problems(lists, roots,
                                        OFFICIAL_COUNTS.get(args.dataset))
     report('problems', problems)
@@ -121,9 +131,12 @@ def main(args=None):
                   if (root := roots[split.split('_')[0]],
                       video.path) not in unusable}
         Path(out).mkdir(parents=True, exist_ok=True)
-        unreadable = verify_videos(
-            videos, str(Path(out) / 'verified_videos.tsv'), args.decoder,
-            args.num_workers)
+        try:
+            unreadable = verify_videos(
+                videos, str(Path(out) / 'verified_videos.tsv'), args.decoder,
+                args.num_workers)
+        except KeyboardInterrupt:
+            sys.exit('\nstopped; the same command goes on from here')
         print()
         report('unreadable videos',
                {f'{path}: {reason}' for path, reason in unreadable.items()})
@@ -138,9 +151,19 @@ def main(args=None):
                 not in unusable]
         for split, videos in lists.splits.items()
     })
+    empty = [split for split, videos in lists.splits.items() if not videos]
+    if empty:
+        sys.exit(f'nothing was written; no video is left of '
+                 f'{", ".join(empty)}: is {args.videos or args.source} the '
+                 'folder of the videos?')
+    official = KINETICS_COUNTS if args.dataset == 'kinetics400' else {}
     for split, videos in lists.splits.items():
         classes = len({video.label for video in videos})
-        print(f'{split}: {len(videos)} videos of {classes} classes')
+        text = f'{split}: {len(videos)} videos of {classes} classes'
+        if official:
+            text += (f' (officially {official[split]} of '
+                     f'{official["classes"]})')
+        print(text)
     print('\n'.join(write_lists(lists, name, out)))
 
 
