@@ -1,8 +1,13 @@
 """A video dataset for folders in which some videos cannot be read."""
+import atexit
+import json
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from threading import Thread
 
 import torch
@@ -20,6 +25,14 @@ __all__ = ['ResilientVideoDataset', 'UnreadableVideoSample']
 
 # What is known of a video; of several processes' knowledge the maximum holds.
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
+
+
+def _scratch_file() -> str:
+    """An empty file that is removed when this process ends."""
+    handle, path = tempfile.mkstemp(prefix='skipped_videos_')
+    os.close(handle)
+    atexit.register(Path(path).unlink, missing_ok=True)
+    return path
 
 
 class _VideoHangsError(VideoReadError):
@@ -54,7 +67,7 @@ class ResilientVideoDataset(VideoDataset):
     In training a video that is missing, empty, truncated or cannot be decoded
     is logged once, with its path and the reason, and another one is drawn in
     its place (with numpy's random state, so the same for the same seed).
-    :class:`SkippedVideosHook` reports number and names every epoch.
+    :class:`SkippedVideosHook` reports number, names and reasons every epoch.
 
     In validation and test nothing is ever replaced in silence: see
     ``on_error``.
@@ -146,6 +159,10 @@ class ResilientVideoDataset(VideoDataset):
             # Shared with the worker processes, which all write to it.
             self._status = torch.zeros(
                 len(self), dtype=torch.uint8).share_memory_()
+            # Reasons from all processes, also those that were spawned and
+            # have no logger: lines of JSON, [number of the video, reason].
+            self._reasons_file = _scratch_file()
+            self._reasons = {}
 
     def __getitem__(self, idx: int) -> dict:
         """Get a sample.
@@ -212,7 +229,6 @@ class ResilientVideoDataset(VideoDataset):
         path = self.get_data_info(idx)['filename']
         if self._status[idx] == _HANGS:
             raise _VideoHangsError(f'{path}: decoding did not end before')
-        check_video_file(path)
         data = self._within_time(idx, path)
         for transform in self._steps()[1]:
             if data is None:
@@ -225,6 +241,7 @@ class ResilientVideoDataset(VideoDataset):
         self._status[idx] = max(self._status[idx].item(), status)
 
     def _run_reading_steps(self, idx: int, path: str) -> dict | None:
+        check_video_file(path)  # a dead network drive blocks it, too
         data = self.get_data_info(idx)
         try:
             for transform in self._steps()[0]:
@@ -266,6 +283,8 @@ class ResilientVideoDataset(VideoDataset):
         if not known_before:
             # level ERROR: on other ranks than 0 nothing else is shown
             print_log(f'unreadable video: {error}', 'current', logging.ERROR)
+            with open(self._reasons_file, 'a', encoding='utf-8') as file:
+                file.write(json.dumps([idx, str(error)]) + '\n')
         if self.test_mode:
             return
         bad = int((self._status >= _BAD).sum())
@@ -285,6 +304,11 @@ class ResilientVideoDataset(VideoDataset):
         status = self._status.clone()
         dist.all_reduce(status, 'max')
         self._status.copy_(status)
+        lines = Path(self._reasons_file).read_text(encoding='utf-8')
+        for rows in dist.all_gather_object(
+                [json.loads(line) for line in lines.splitlines()]):
+            for idx, reason in rows:
+                self._reasons.setdefault(idx, reason)
 
     def skipped_videos(self) -> list[str]:
         """Name the videos that could not be read so far.
@@ -295,3 +319,15 @@ class ResilientVideoDataset(VideoDataset):
         self.full_init()
         return [self.get_data_info(int(i))['filename']
                 for i in (self._status >= _BAD).nonzero()]
+
+    def skipped_reasons(self) -> list[str]:
+        """Say why videos were skipped, as :meth:`share_skipped` found last.
+
+        Returns:
+            list[str]: ``path: reason``, in the order of the annotation file.
+        """
+        self.full_init()
+        paths = {i: self.get_data_info(i)['filename']
+                 for i in sorted(self._reasons)}
+        return [f'{path}: ' + self._reasons[i].removeprefix(f'{path}: ')
+                for i, path in paths.items()]

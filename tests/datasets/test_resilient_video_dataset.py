@@ -156,12 +156,15 @@ def check_training(tmp_path, good, number):
     log = train(tmp_path / 'work', dataset)
 
     report = next((tmp_path / 'work').glob('*/skipped_videos_train.txt'))
-    named = set(report.read_text().splitlines())
+    reasons = dict(line.split(': ', 1)
+                   for line in report.read_text().splitlines())
+    named = set(reasons)
     used = CollectFilenamesHook.used
     every = {str(p) for p in [*good, *bad]}
 
     assert {str(path) for path in good} <= used
     assert not named & {str(path) for path in good}
+    assert all(reasons.values())
     assert must_be_named(damaged) <= named
     assert named | used == every  # each is accounted for
     for path in named:  # once, with a reason

@@ -331,7 +331,8 @@ def test_folder_split_is_reproducible(tree):
     one = folder_lists(str(tree), seed=1)
     assert folder_lists(str(tree), seed=1) == one
     assert folder_lists(str(tree), seed=2) != one
-    touch(tree, ['Another/x_1.mp4', 'Another/y_1.mp4'])  # moves no video of another class
+    # moves no video of another class
+    touch(tree, ['Another/x_1.mp4', 'Another/y_1.mp4'])
 
     def of_run(lists):
         return [v.path for v in lists.splits['val_list'] if 'Run' in v.path]

@@ -28,11 +28,12 @@ def _resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
 
 @HOOKS.register_module()
 class SkippedVideosHook(Hook):
-    """Say how many videos were skipped, and which, every epoch and at the end.
+    """Say which videos were skipped, and why, every epoch and at the end.
 
     For every :class:`ResilientVideoDataset` of the run, over all ranks and
-    worker processes. All names are written to ``skipped_videos_<mode>.txt``
-    beside the log; the log itself names up to ``max_names`` an epoch.
+    worker processes. Lines ``path: reason`` of all are written to
+    ``skipped_videos_<mode>.txt`` beside the log; the log itself holds up to
+    ``max_names`` an epoch.
 
     Args:
         max_names (int): Number of names in the log. Defaults to 100.
@@ -67,7 +68,7 @@ class SkippedVideosHook(Hook):
         loader = getattr(runner, f'{mode}_dataloader')
         for dataset in _resilient_datasets(loader.dataset):
             dataset.share_skipped()
-            names = dataset.skipped_videos()
+            names = dataset.skipped_reasons()
             if not is_main_process():
                 continue
             text = f'{mode}: {len(names)} of {len(dataset)} videos skipped'
@@ -83,5 +84,3 @@ class SkippedVideosHook(Hook):
                 f'{text} {when}, all named in {path}:', *shown,
                 *([f'and {more} more'] if more else [])
             ]))
-
-

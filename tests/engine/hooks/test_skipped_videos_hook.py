@@ -6,6 +6,7 @@ from mmaction.registry import DATASETS, HOOKS
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
 
 from respike_mmaction.datasets.video_reader import VideoReadError
 from tests.processes import run_ranks
@@ -69,8 +70,9 @@ def test_log_is_kept_short(ann_file, tmp_path):
     hook.after_train(runner(dataset, tmp_path))
     log = (tmp_path / 'train.log').read_text()
     assert 'and 1 more' in log and '3.mp4' not in log
-    names = (tmp_path / 'skipped_videos_train.txt').read_text().split()
-    assert names == [f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']
+    lines = (tmp_path / 'skipped_videos_train.txt').read_text().splitlines()
+    assert lines == [f'{tmp_path}/{i}.mp4: No such file or directory'
+                     for i in (1, 3)]
 
 
 @pytest.mark.parametrize('mode', ['val', 'test'])
@@ -96,10 +98,31 @@ def skip_one(rank, folder, ann_file):
 def test_ranks_share_what_they_skipped(ann_file, tmp_path):
     run_ranks(skip_one, tmp_path, str(ann_file))
     report = tmp_path / '0/skipped_videos_train.txt'
-    assert report.read_text().split() == [
-        f'{tmp_path}/1.mp4', f'{tmp_path}/3.mp4']
+    assert report.read_text().splitlines() == [
+        f'{tmp_path}/{i}.mp4: No such file or directory' for i in (1, 3)]
     assert '2 of 4 videos skipped' in (tmp_path / '0/train.log').read_text()
     assert not (tmp_path / '1/skipped_videos_train.txt').exists()
+
+
+@pytest.mark.parametrize('context', ['fork', 'spawn'])
+def test_reasons_come_from_workers(ann_file, tmp_path, context):
+    """A spawned process has no logger, whatever ours is."""
+    (tmp_path / '3.mp4').touch()
+    dataset = build(ann_file)
+    dataset.full_init()
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=2, persistent_workers=True,
+        multiprocessing_context=context)
+    hook = HOOKS.build(dict(type='SkippedVideosHook'))
+    run = runner(dataset, tmp_path)
+    for _ in range(2):
+        assert len(list(loader)) == 4
+        hook.after_train_epoch(run)
+        report = (tmp_path / 'skipped_videos_train.txt').read_text()
+        assert report.splitlines() == [
+            f'{tmp_path}/1.mp4: No such file or directory',
+            f'{tmp_path}/3.mp4: the file is empty']
+    assert '3.mp4: the file is empty' in (tmp_path / 'train.log').read_text()
 
 
 def test_raise_is_still_an_error(ann_file):
