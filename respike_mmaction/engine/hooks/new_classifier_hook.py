@@ -30,39 +30,47 @@ class NewClassifierHook(Hook):
 
         Args:
             runner (Runner): The runner.
-            checkpoint (dict): What the file holds; an unfit classifier is
-                taken out of it.
+            checkpoint (dict): What the file holds, weights alone or under
+                ``'state_dict'``; an unfit classifier in it is replaced.
 
         Raises:
-            ValueError: If anything but the classifier differs.
+            ValueError: If anything but the classifier differs, or there is
+                no classifier.
         """
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        weights = checkpoint['state_dict']
+        weights = checkpoint.get('state_dict', checkpoint)
         stored = {re.sub(r'^module\.', '', name): (name, value.shape)
-                  for name, value in weights.items()}
+                  for name, value in weights.items()
+                  if hasattr(value, 'shape')}
         expected = {name: value.shape
                     for name, value in model.state_dict().items()}
+        source = f'the checkpoint {runner._load_from}'
+        layer = f'{self.classifier}.weight'
+        for names, owner in ((expected, 'the model'), (stored, source)):
+            if layer not in names:
+                raise ValueError(f'{owner} has no weights {layer!r}; '
+                                 'classifier names the last layer of the '
+                                 'model')
 
         different = [
             name for name in {**stored, **expected}
             if name not in stored or stored[name][1] != expected.get(name)
         ]
         other = sorted(name for name in different
-                       if not name.startswith(f'{self.classifier}.'))
+                       if not name.startswith(f'{self.classifier}.')
+                       or name not in stored or name not in expected)
         if other:
             raise ValueError(
-                f'the checkpoint {runner._load_from} differs from the model '
+                f'{source} differs from the model '
                 f'in more than {self.classifier}: {len(other)} weights are '
                 'missing, unknown or of another shape, among them '
                 f'{", ".join(other[:5])}')
         if different:
-            old = stored[f'{self.classifier}.weight'][1][0]
-            new = expected[f'{self.classifier}.weight'][0]
             for name in different:
                 key = stored[name][0]
                 weights[key] = model.state_dict()[name].detach().clone()
             runner.logger.info(
-                f'{self.classifier} is made anew: {new} classes, the '
-                f'checkpoint has {old}')
+                f'{self.classifier} is made anew: {expected[layer][0]} '
+                f'classes, the checkpoint has {stored[layer][1][0]}')
