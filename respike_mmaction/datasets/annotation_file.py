@@ -1,8 +1,12 @@
 """Annotation files of videos: lines of ``path label``."""
 import os.path as osp
+import re
 from pathlib import Path
 
 __all__ = ['read_annotations']
+
+# 'v.mp4 120': the beginning of a line 'path frames label'
+_WITH_NUMBER = re.compile(r'.+\.[a-zA-Z][a-zA-Z0-9]{1,3}\s+\d+')
 
 
 def read_annotations(ann_file: str,
@@ -34,7 +38,10 @@ def read_annotations(ann_file: str,
             wrong, or if no line holds a video.
     """
     samples = []
-    text = Path(ann_file).read_text(encoding='utf-8-sig')
+    try:
+        text = Path(ann_file).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{ann_file}: not UTF-8 text ({error})') from None
     for number, line in enumerate(text.split('\n'), 1):
         line = line.strip()
         if not line:
@@ -46,6 +53,10 @@ def read_annotations(ann_file: str,
         if not path or not labels:
             raise ValueError(f'{where}: no label; a line is '
                              f'"path{delimiter}label"')
+        if not multi_class and _WITH_NUMBER.fullmatch(path):
+            raise ValueError(f'{where}: a number between path and label; a '
+                             f'line is "path{delimiter}label" (several '
+                             'labels: multi_class=True)')
         try:
             labels = [int(label) for label in labels]
         except ValueError:

@@ -18,11 +18,12 @@ def test_lines_are_handled(tmp_path):
             '   \n'
             'tail/trailing.mp4 1  \n'
             'ünicode/名.mp4 1\n'
+            'take 3/v1.0 4.mp4 1\n'
             'no/newline.mp4 2')
     assert read(tmp_path, text, num_classes=3) == [
         ('a/plain.mp4', 0), ('air drumming/with  spaces.mp4', 2),
         ('tail/trailing.mp4', 1), ('ünicode/名.mp4', 1),
-        ('no/newline.mp4', 2)
+        ('take 3/v1.0 4.mp4', 1), ('no/newline.mp4', 2)
     ]
 
 
@@ -44,11 +45,20 @@ def test_several_labels(tmp_path):
     ('video.mp4 -1', 'label -1 is out of range, labels are 0 to 2'),
     ('video.mp4 3', 'label 3 is out of range, labels are 0 to 2'),
     ('7', 'no label'),
+    ('video.mp4 120 1', 'a number between path and label'),
+    ('a b/video.avi  7 2', 'a number between path and label'),
 ])
 def test_wrong_line_is_named(tmp_path, line, reason):
     with pytest.raises(ValueError, match=f'list.txt:3: .*{reason}') as error:
         read(tmp_path, f'good.mp4 0\n\n{line}\ngood.mp4 1\n', num_classes=3)
     assert repr(line) in str(error.value)
+
+
+def test_other_encoding_is_an_error(tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_bytes('ünicode.mp4 1\n'.encode('latin-1'))
+    with pytest.raises(ValueError, match='list.txt: not UTF-8 text'):
+        read_annotations(str(path))
 
 
 def test_empty_and_missing_file(tmp_path):
