@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
+from mmengine.registry import init_default_scope
 
 from respike_mmaction.datasets.video_reader import (
     DECODERS,
@@ -198,6 +199,27 @@ def test_frames_of_avi_without_timestamps_are_in_order(shared_data, decoder):
         for index, frame in zip(indices, frames, strict=True):
             np.testing.assert_allclose(
                 np.int16(frame), np.int16(every[index]), atol=2)
+
+
+def test_frames_that_upstream_gets_wrong(shared_data):
+    """The README's count: every frame of HMDB-51's clips, one by one."""
+    pytest.importorskip('decord')
+    init_default_scope('mmaction')
+    frames, wrong = 0, dict(Decord=0, Video=0)
+    for path in sorted((shared_data / 'videos/hmdb51').glob('*.avi')):
+        reader = PyAVReader(str(path))
+        every = np.int16(reader.get_frames(np.arange(reader.num_frames)))
+        frames += len(every)
+        for kind in wrong:
+            steps = [TRANSFORMS.build(dict(type=f'{kind}{step}'))
+                     for step in ('Init', 'Decode')]
+            for index, expected in enumerate(every):
+                results = steps[0](dict(filename=str(path)))
+                results['frame_inds'] = np.array([index])
+                image, = steps[1](results)['imgs']
+                wrong[kind] += np.abs(image - expected).max() > 2
+    assert frames == 277
+    assert wrong == dict(Decord=272, Video=0)
 
 
 def test_frame_that_is_missing_is_an_error(tmp_path, decoder):

@@ -4,11 +4,13 @@ The naive loop is what a hand-written dataset does: open the video with
 decord's default threads, read the sampled frames one by one
 (``reader[i]``), crop and resize each with PIL. It samples, crops and resizes
 the same as the pipeline it stands beside. 'in order' asks for the frames in
-the order of the clip, 'shuffled' at random, where decord has to go back.
+the order of the clip, 'random order' at random, where decord has to go back.
 
 Contestants take turns, round by round, on the same videos, through the same
 ``DataLoader``; a figure is the median over the rounds. 'decode' is the
-pipeline up to the decoding. CPU seconds are of the worker processes.
+pipeline up to the decoding. CPU time is that of the worker processes, per
+clip of 16 frames; the last columns compare it, which other processes on the
+machine hardly disturb.
 
 Videos are generated (340x256, h264 of 10 s, key frame every 250 frames as
 x264 has it, textured and moving), or given with ``--videos``.
@@ -162,7 +164,7 @@ def measure(paths, contestant, num_workers, seed):
     """One round: frames a second, and CPU seconds a clip.
 
     The clock starts at the first sample of every worker, so the start of the
-    processes does not count.
+    processes and their imports do not count.
     """
     loader = DataLoader(
         Videos(paths, contestant), batch_size=None, num_workers=num_workers,
@@ -174,7 +176,7 @@ def measure(paths, contestant, num_workers, seed):
         times.append(time.perf_counter())
     clips = len(paths) - num_workers
     wall = times[-1] - times[num_workers - 1]
-    return clips * NUM_FRAMES / wall, statistics.mean(cpu)
+    return clips * NUM_FRAMES / wall, statistics.mean(cpu[num_workers:])
 
 
 def contestants(steps):
@@ -182,7 +184,7 @@ def contestants(steps):
     both = (True, False)
     return {
         'naive, in order': [NaiveLoop(steps, False, d) for d in both],
-        'naive, shuffled': [None, NaiveLoop(steps, True, False)],
+        'naive, random order': [NaiveLoop(steps, True, d) for d in both],
         'ours, decord': [Pipeline(steps, 'decord', d) for d in both],
         'ours, pyav': [Pipeline(steps, 'pyav', d) for d in both],
     }
@@ -201,6 +203,22 @@ def step_times(paths, steps, decoder):
     return {n: 1000 * s / len(paths) for n, s in seconds.items()}
 
 
+def print_table(name, num_workers, medians):
+    """Frames a second (CPU ms a clip), and how many times naive's speed."""
+    naive = [n for n, part in medians if n.startswith('naive')
+             and part == 'pipeline']
+    header = [f'{name}, {num_workers} worker(s)', 'decode', 'pipeline',
+              *(f'CPU, of {n}' for n in naive)]
+    print('\n| ' + ' | '.join(header) + ' |')
+    print('|---' * len(header) + '|')
+    for entry in (n for n, part in medians if part == 'pipeline'):
+        cells = [f'{rate:.0f} ({1000 * cpu:.0f})' for rate, cpu in
+                 (medians[entry, part] for part in ('decode', 'pipeline'))]
+        own = medians[entry, 'pipeline'][1]
+        cells += [f'{medians[n, "pipeline"][1] / own:.1f}x' for n in naive]
+        print('| ' + ' | '.join([entry, *cells]) + ' |', flush=True)
+
+
 def benchmark(name, paths, workers, rounds):
     steps = Config.fromfile(CONFIGS / f'{name}.py').train_pipeline
     entries = contestants(steps)
@@ -210,21 +228,12 @@ def benchmark(name, paths, workers, rounds):
             for entry, parts in entries.items():
                 for part, contestant in zip(('decode', 'pipeline'), parts,
                                             strict=True):
-                    if contestant:
-                        results.setdefault((entry, part), []).append(
-                            measure(paths, contestant, num_workers, seed))
-        print(f'\n{name}, {num_workers} worker(s): frames a second '
-              f'(CPU ms a clip of {NUM_FRAMES} frames)')
-        medians = {key: [statistics.median(column)
-                         for column in zip(*rows, strict=True)]
-                   for key, rows in results.items()}
-        base_rate, base_cpu = medians['naive, in order', 'pipeline']
-        for (entry, part), (rate, cpu) in medians.items():
-            text = f'{entry:16} {part:8} {rate:6.0f} ({1000 * cpu:.0f})'
-            if part == 'pipeline':
-                text += (f', {rate / base_rate:.2f}x; by CPU time '
-                         f'{base_cpu / cpu:.2f}x')
-            print(text, flush=True)
+                    results.setdefault((entry, part), []).append(
+                        measure(paths, contestant, num_workers, seed))
+        print_table(name, num_workers, {
+            key: [statistics.median(column)
+                  for column in zip(*rows, strict=True)]
+            for key, rows in results.items()})
     for decoder in ('decord', 'pyav'):
         parts = ', '.join(
             f'{n} {ms:.1f}'
