@@ -373,30 +373,34 @@ def folder_lists(root: str,
     return Lists(classes, dict(train_list=train, val_list=val))
 
 
-def _same_video(one: Path, other: Path) -> bool:
-    """Whether two files of one name, in two folders, are one video."""
-    if _KINETICS.fullmatch(one.stem):
-        return True
-    return (one.is_file() and other.is_file()
-            and filecmp.cmp(one, other, shallow=False))
-
-
 def _leaks(train: Sequence[Video], val: Sequence[Video],
-           roots: dict[str, str | None]) -> Iterable[str]:
+           roots: dict[str, str | None]) -> Iterator[str]:
     """Paths of the training videos that are for validation, too."""
-    if roots.get('train') == roots.get('val'):
+    folders = roots.get('train'), roots.get('val')
+    if folders[0] == folders[1]:
         tested = {video.path for video in val}
         yield from (v.path for v in train if v.path in tested)
         return
-    # Kinetics has a folder for each
-    named = defaultdict(list)
-    for video in val:
-        path = Path(roots.get('val') or '', video.path)
-        named[path.name].append(path)
+    # Kinetics has a folder for each. There a YouTube id and times tell a
+    # video in any class; other files of one path are one if they are equal.
+    tested = {_kinetics_name(v.path) or v.path: v.path for v in val}
     for video in train:
-        path = Path(roots.get('train') or '', video.path)
-        if any(_same_video(path, other) for other in named[path.name]):
+        name = _kinetics_name(video.path)
+        other = tested.get(name or video.path)
+        if other is not None and (name or _equal(
+                Path(folders[0] or '', video.path),
+                Path(folders[1] or '', other))):
             yield video.path
+
+
+def _kinetics_name(path: str) -> str | None:
+    stem = Path(path).stem
+    return stem if _KINETICS.fullmatch(stem) else None
+
+
+def _equal(one: Path, other: Path) -> bool:
+    return (one.is_file() and other.is_file()
+            and filecmp.cmp(one, other, shallow=False))
 
 
 def with_other_suffixes(lists: Lists,

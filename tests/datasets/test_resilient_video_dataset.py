@@ -258,6 +258,25 @@ def test_video_that_does_not_end_is_given_up(tmp_path, good):
         release.set()
 
 
+def test_file_system_that_hangs_is_given_up(tmp_path, good, monkeypatch):
+    """The check of the file, too, is within the time allowed."""
+    release = threading.Event()
+
+    def hanging(path):
+        if 'good 2' in path:
+            release.wait()
+
+    monkeypatch.setattr('respike_mmaction.datasets.resilient_video_dataset.'
+                        'check_video_file', hanging)
+    dataset = build(annotate(tmp_path, good), decode_timeout=0.5,
+                    max_skip_ratio=1.)
+    try:
+        assert filename(dataset[2]) != str(good[2])
+        assert dataset.skipped_videos() == [str(good[2])]
+    finally:
+        release.set()
+
+
 def test_mistake_in_the_config_is_not_swallowed(tmp_path, good):
     pipeline = [*PIPELINE[:-1], dict(type='ThreeCrop', crop_size=500),
                 PIPELINE[-1]]

@@ -290,7 +290,7 @@ def test_other_suffix_is_found_and_said(tool, tmp_path, few_videos, capsys):
                str(tmp_path / 'videos'), '--out', str(tmp_path / 'out')])
     assert read(tmp_path / 'out/ucf101_val_split_3_videos.txt') == [
         'A/v_A_g01_c01.mp4 0']
-    assert '6 videos are there with another' in capsys.readouterr().out
+    assert '6 videos have another suffix' in capsys.readouterr().out
 
 
 # -- any folder -------------------------------------------------------------

@@ -114,11 +114,13 @@ def main(args=None):
     name = args.name or args.dataset
     out = args.out or f'data/{name}'
     lists, roots = build(args)
-    lists, found = with_other_suffixes(lists, roots)
-    if found:
-        print(f'{found} videos are there with another suffix, and listed so')
-    problems, unusable = find_problems(lists, roots,
-                                       OFFICIAL_COUNTS.get(args.dataset))
+    counts = OFFICIAL_COUNTS.get(args.dataset)
+    problems, unusable = find_problems(lists, roots, counts)
+    if unusable:
+        lists, found = with_other_suffixes(lists, roots)
+        if found:
+            print(f'{found} videos have another suffix, and are listed so')
+            problems, unusable = find_problems(lists, roots, counts)
     report('problems', problems)
     report('missing videos', {path for _, path in unusable})
     if not roots:
