@@ -25,7 +25,7 @@ from .annotation_file import read_annotations
 from .video_reader import VideoReadError, open_video
 
 __all__ = [
-    'KINETICS_COUNTS', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'find_problems',
+    'KINETICS_CLASSES', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'find_problems',
     'folder_lists', 'hmdb51_lists', 'kinetics_lists', 'ucf101_lists',
     'verify_videos', 'with_other_suffixes', 'write_lists'
 ]
@@ -33,12 +33,12 @@ __all__ = [
 SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
             '.webm', '.wmv')
 
-# number of training and test videos of splits 1, 2 and 3; of Kinetics-400,
-# of which videos vanish from YouTube, the rows of the authors' csv files
+# number of training and test videos of splits 1, 2 and 3
 OFFICIAL_COUNTS = dict(
     hmdb51=((3570, 1530), ) * 3,
     ucf101=((9537, 3783), (9586, 3734), (9624, 3696)))
-KINETICS_COUNTS = dict(classes=400, train_list=246534, val_list=19906)
+# its videos vanish from YouTube, its classes do not
+KINETICS_CLASSES = 400
 
 
 class Video(NamedTuple):
