@@ -165,7 +165,8 @@ class ParametricLIFNeuron(BaseNeuron):
 
     Args:
         init_tau (float): First value of the membrane time constant
-            :math:`1 / \sigma(w)` in steps, greater than 1. Defaults to 4 / 3.
+            :math:`1 / \sigma(w)` in steps, greater than 1. Defaults to 4 / 3,
+            the fixed one of the paper's :class:`LIFNeuron`.
         **kwargs: Arguments of :class:`BaseNeuron`.
 
     Attributes:

@@ -103,7 +103,8 @@ class Sigmoid(Surrogate):
         g'(u) = \alpha\, g(u)\, (1 - g(u))
 
     Args:
-        alpha (float): Sharpness. Defaults to 4.0.
+        alpha (float): Sharpness. Defaults to 4.0 (SpikingJelly's; not used in
+            the paper).
     """
     alpha: float = 4.0
 
@@ -133,7 +134,8 @@ class PiecewiseQuadratic(Surrogate):
         c = \mathrm{clip}(u, -1/\alpha, 1/\alpha)
 
     Args:
-        alpha (float): Sharpness. Defaults to 1.0.
+        alpha (float): Sharpness. Defaults to 1.0 (SpikingJelly's; not used in
+            the paper).
     """
     alpha: float = 1.0
 
@@ -162,7 +164,8 @@ class Rectangular(Surrogate):
         g(u) = \mathrm{clip}(\alpha u + \tfrac12, 0, 1)
 
     Args:
-        alpha (float): Sharpness. Defaults to 1.0.
+        alpha (float): Sharpness. Defaults to 1.0 (ours; not used in the
+            paper).
     """
     alpha: float = 1.0
 
