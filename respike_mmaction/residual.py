@@ -47,8 +47,9 @@ def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
     predecessor).
 
     Args:
-        clip (np.ndarray | torch.Tensor): Frames, (..., T, C, H, W). ``uint8``
-            residuals are widened to ``int16``, which holds -255..255 exactly.
+        clip (np.ndarray | torch.Tensor): Frames, (..., T, C, H, W), of
+            ``uint8``, signed integers or floats. ``uint8`` residuals are
+            widened to ``int16``, which holds -255..255 exactly.
         stride (int): Frames of a group.
 
     Returns:
@@ -56,7 +57,8 @@ def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
         frames, (..., K, stride - 1, C, H, W).
 
     Raises:
-        ValueError: If T is not divisible by the stride, or stride < 2.
+        ValueError: If T is not divisible by the stride, stride < 2, or the
+            frames are wider unsigned integers: their differences would wrap.
     """
     *lead, num_frames, channels, height, width = clip.shape
     num_groups = check_groups(int(num_frames), stride)  # a tensor in a trace
@@ -66,6 +68,10 @@ def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
     if isinstance(clip, np.ndarray):
         if clip.dtype == np.uint8:
             return key_frames, np.subtract(others, keys, dtype=np.int16)
+        if clip.dtype.kind not in 'if':
+            raise ValueError(
+                f'frames of dtype {clip.dtype} are not allowed: they are '
+                'uint8, signed integers or floats')
     elif clip.dtype == torch.uint8:
         keys, others = keys.to(torch.int16), others.to(torch.int16)
     return key_frames, others - keys

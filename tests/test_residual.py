@@ -47,3 +47,18 @@ def test_sizes_that_do_not_fit(num_frames, stride, message):
 def test_number_of_groups():
     assert check_groups(16, 4) == 4
     assert check_groups(16, 2) == 8
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'uint32', 'uint64', 'bool'])
+def test_dtypes_whose_differences_wrap_are_refused(dtype):
+    clip = np.ones((4, 3, 2, 2), dtype)
+    with pytest.raises(ValueError, match=f'dtype {dtype} .*uint8, signed'):
+        split_clip(clip, 2)
+
+
+@pytest.mark.parametrize('dtype', ['int16', 'int64', 'float16', 'float64'])
+def test_signed_frames_keep_their_dtype(dtype):
+    keys, residuals = split_clip(
+        np.array([3, 1], dtype).reshape(2, 1, 1, 1), 2)
+    assert keys.dtype == residuals.dtype == dtype
+    assert residuals.item() == -2
