@@ -28,7 +28,9 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
         **kwargs: Arguments of ``ActionDataPreprocessor``.
 
     Raises:
-        ValueError: If ``mean`` and ``std`` are not of three channels.
+        ValueError: If ``mean`` and ``std`` are not of three channels,
+            ``num_frames`` is no positive integer, or the frames of a video
+            with the published normalisation are not whole views.
     """
 
     def __init__(self,
@@ -42,6 +44,10 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
             raise ValueError(
                 f'mean={mean} and std={std} are not allowed for '
                 'ReSpikeDataPreprocessor: each has three channels')
+        if not isinstance(num_frames, int) or num_frames < 1:
+            raise ValueError(
+                f'num_frames={num_frames!r} is not allowed for '
+                'ReSpikeDataPreprocessor: it is a positive integer')
         self.published_kinetics_normalization = (
             published_kinetics_normalization)
         self.num_frames = num_frames
@@ -73,6 +79,12 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
         """
         if not self.published_kinetics_normalization:
             return super().preprocess(inputs, data_samples, training)
+        for x in inputs:
+            if len(x) == 0 or len(x) % self.num_frames:
+                raise ValueError(
+                    f'ReSpikeDataPreprocessor got {len(x)} frames of a video: '
+                    'with published_kinetics_normalization it takes a '
+                    f'multiple of num_frames={self.num_frames}')
         views = [x.unflatten(0, (-1, self.num_frames)) for x in inputs]
         batch, data_samples = super().preprocess(views, data_samples,
                                                  training)

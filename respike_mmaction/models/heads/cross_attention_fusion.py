@@ -30,7 +30,7 @@ class CrossAttentionFusion(BaseHead):
             maps at the four stages. :class:`ReSpikeRecognizer` reads them
             from the backbone. Defaults to None.
         spiking_channels (Sequence[int], optional): Likewise of the spiking
-            maps: multiples of 32. Defaults to None.
+            maps: multiples of 32 where they are fused. Defaults to None.
         downsample (bool): Fuse stages 1 and 2 on the grid of stage 3 (4x4 and
             2x2 average pooling before, bilinear upsampling after; the fused
             map replaces the stage's), as the published recipes do; otherwise
@@ -65,7 +65,9 @@ class CrossAttentionFusion(BaseHead):
                  with_cp: bool = False,
                  in_channels: int | None = None,
                  **kwargs) -> None:
-        self._check_channels(key_channels, spiking_channels, head_channels)
+        stages = range(4) if downsample else range(1, 4)
+        self._check_channels(key_channels, spiking_channels, head_channels,
+                             stages)
         fitting = key_channels[-1] + spiking_channels[-1]
         if in_channels not in (None, fitting):
             raise ValueError(
@@ -77,7 +79,6 @@ class CrossAttentionFusion(BaseHead):
         self.downsample = downsample
         self.init_std = init_std
         self.with_cp = with_cp
-        stages = range(4) if downsample else range(1, 4)
         self.fusions = nn.ModuleDict({
             f'stage{i + 1}':
             FusionBlock(spiking_channels[i], key_channels[i], head_channels)
@@ -89,7 +90,11 @@ class CrossAttentionFusion(BaseHead):
     @staticmethod
     def _check_channels(key_channels: Sequence[int] | None,
                         spiking_channels: Sequence[int] | None,
-                        head_channels: int) -> None:
+                        head_channels: int, stages: range) -> None:
+        if not isinstance(head_channels, int) or head_channels < 1:
+            raise ValueError(
+                f'head_channels={head_channels!r} is not allowed for '
+                'CrossAttentionFusion: it is a positive integer')
         for name, channels in dict(
                 key_channels=key_channels,
                 spiking_channels=spiking_channels).items():
@@ -98,12 +103,13 @@ class CrossAttentionFusion(BaseHead):
                     f'{name}={channels!r} is not allowed for '
                     'CrossAttentionFusion: it is the channels of four stages '
                     '(ReSpikeRecognizer reads them from the backbones)')
-        for channels in spiking_channels:
+        for channels in (spiking_channels[i] for i in stages):
             if channels % 32 or channels % head_channels:
                 raise ValueError(
                     f'spiking_channels={tuple(spiking_channels)} is not '
-                    'allowed for CrossAttentionFusion: each is a multiple of '
-                    f'32 (GroupNorm) and of head_channels={head_channels}; '
+                    'allowed for CrossAttentionFusion: those of a fused stage '
+                    '(1 with downsample, 2, 3, 4) are a multiple of 32 '
+                    f'(GroupNorm) and of head_channels={head_channels}; '
                     'set base_channels of the spiking backbone to such a one')
 
     def init_weights(self) -> None:

@@ -67,6 +67,7 @@ class ReSpikeRecognizer(BaseRecognizer):
                 f'num_steps={backbone["num_steps"]} of the spiking backbone '
                 f'does not fit stride={stride}: a group has stride - 1 = '
                 f'{self.num_steps} residual steps; leave num_steps out')
+        self._check_test_cfg(test_cfg)
         super().__init__(
             backbone=backbone,
             train_cfg=train_cfg,
@@ -74,12 +75,31 @@ class ReSpikeRecognizer(BaseRecognizer):
             data_preprocessor=data_preprocessor)
         self.init_cfg = init_cfg
         self.key_backbone = MODELS.build(key_backbone)
-        cls_head.setdefault('key_channels', self._key_channels())
-        cls_head.setdefault('spiking_channels', self.backbone.out_channels)
+        if tuple(self.backbone.out_indices) != (3, ):
+            raise ValueError(
+                f'out_indices={self.backbone.out_indices} of the spiking '
+                'backbone is not allowed: the head takes its last map only; '
+                'leave out_indices out')
+        for name, channels in dict(
+                key_channels=self._key_channels(),
+                spiking_channels=self.backbone.out_channels).items():
+            given = cls_head.setdefault(name, channels)
+            if not isinstance(given, Sequence) or tuple(given) != channels:
+                raise ValueError(
+                    f'{name}={given!r} of the head does not fit: the maps of '
+                    f'the backbone have {channels} channels; leave {name} '
+                    'out')
         self.cls_head = MODELS.build(cls_head)
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def _check_test_cfg(test_cfg: OptConfigType) -> None:
+        views = (test_cfg or {}).get('max_testing_views')
+        if views is not None and (not isinstance(views, int) or views < 1):
+            raise ValueError(f'max_testing_views={views!r} is not allowed: it '
+                             'is a positive integer, or None for all at once')
 
     def _key_channels(self) -> tuple[int, ...]:
         """Channels of the key backbone's maps, read off a small run."""
@@ -89,17 +109,30 @@ class ReSpikeRecognizer(BaseRecognizer):
                 f'num_segments={num_segments} of the key backbone does not '
                 f'fit: a view has num_frames / stride = {self.num_groups} '
                 'key frames')
+        name = type(self.key_backbone).__name__
         training = self.key_backbone.training
         self.key_backbone.eval()
-        with torch.no_grad():
-            maps = self.key_backbone(torch.zeros(self.num_groups, 3, 64, 64))
+        frames = torch.zeros(self.num_groups, 3, 64, 64)
+        try:
+            with torch.no_grad():
+                maps = self.key_backbone(frames)
+        except Exception as error:  # each backbone has its own
+            raise ValueError(
+                f'{name} does not read frames of shape {tuple(frames.shape)}: '
+                'the key backbone is a 2D network, which takes (K, 3, H, W)'
+            ) from error
         self.key_backbone.train(training)
         num_maps = len(maps) if isinstance(maps, Sequence) else 1
         if num_maps != 4:
             raise ValueError(
-                f'{type(self.key_backbone).__name__} returns {num_maps} map(s)'
-                ': the key backbone returns those of four stages; set its '
-                'out_indices')
+                f'{name} returns {num_maps} map(s): the key backbone returns '
+                'those of four stages; set its out_indices')
+        for m in maps:
+            if m.ndim != 4 or len(m) != len(frames):
+                raise ValueError(
+                    f'{name} returns a map of shape {tuple(m.shape)} for '
+                    f'{len(frames)} key frames: the key backbone keeps their '
+                    'number (no temporal_pool)')
         return tuple(m.shape[1] for m in maps)
 
     def init_weights(self) -> None:
@@ -147,12 +180,12 @@ class ReSpikeRecognizer(BaseRecognizer):
                     "'residual_frames'))")
         key_frames = inputs['key_frames']
         residual_frames = inputs['residual_frames']
-        n, v, *_, c, h, w = key_frames.shape
+        shape = key_frames.shape
         for name, frames, lead in (
             ('key_frames', key_frames, (self.num_groups, )),
             ('residual_frames', residual_frames,
              (self.num_groups, self.num_steps))):
-            expected = (n, v, *lead, c, h, w)
+            expected = (*shape[:2], *lead, *shape[-3:])
             if tuple(frames.shape) != expected:
                 raise ValueError(
                     f'ReSpikeRecognizer got {name} of shape '
@@ -200,9 +233,6 @@ class ReSpikeRecognizer(BaseRecognizer):
                 f'{len(data_samples)} videos in training: it learns from one '
                 'view of a video at a time (num_clips=1)')
         chunk = (self.test_cfg or {}).get('max_testing_views')
-        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-            raise ValueError(f'max_testing_views={chunk!r} is not allowed: it '
-                             'is a positive integer, or None for all at once')
         chunk = chunk if test_mode and chunk else len(key_frames)
         feats = [
             self._branches(k, r) for k, r in zip(

@@ -59,3 +59,16 @@ def test_three_channels_only():
     with pytest.raises(ValueError, match=r'mean=\[0\.0\].*three channels'):
         MODELS.build(dict(type='ReSpikeDataPreprocessor', mean=[0.],
                           std=[1.]))
+
+
+@pytest.mark.parametrize('num_frames', [0, 2.5])
+def test_num_frames_that_make_no_sense(num_frames):
+    with pytest.raises(ValueError, match=f'num_frames={num_frames} is not'):
+        build(num_frames=num_frames)
+
+
+@pytest.mark.parametrize('frames', [0, 20])
+def test_published_fault_takes_whole_views(frames):
+    model = build(published_kinetics_normalization=True)
+    with pytest.raises(ValueError, match=f'got {frames} frames.*=16'):
+        model(batch(frames))
