@@ -3,6 +3,7 @@
 Every parameter of ours has one published name, so the mapping is written
 once, from ours to theirs, and read in both directions.
 """
+import pickle
 import re
 from dataclasses import dataclass, field
 
@@ -190,12 +191,20 @@ def read_state_dict(path: str) -> StateDict:
     Raises:
         ValueError: If the file holds no such thing.
     """
-    content = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError,
+            ValueError, IndexError) as error:
+        raise ValueError(
+            f'{path}: this is no checkpoint that can be read; allowed is a '
+            'file of torch.save that holds nothing but tensors and plain '
+            'containers (dict, list, str, numbers)') from error
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(
-            isinstance(v, Tensor) for v in content.values()):
+            isinstance(k, str) and isinstance(v, Tensor)
+            for k, v in content.items()):
         keys = list(content)[:5] if isinstance(content, dict) else []
         raise ValueError(
             f'{path}: found no state_dict (names to tensors), neither bare '
@@ -242,8 +251,13 @@ def from_published(state_dict: StateDict,
                 f'{name} is {tuple(tensor.shape)}')
         result.state_dict[name] = value
         result.used[source] = name
+    # fusion 1 is made like fusion 2, but has no use without downsampling
+    unused = set() if published.downsample else {
+        published_name(name).replace('.fusion2.', '.fusion1.')
+        for name in ours
+    }
     for name in state_dict.keys() - result.used.keys():
-        if name.startswith(_UNUSED_FUSION) and not published.downsample:
+        if name in unused:
             result.dropped.append(name)
         else:
             problems.append(f'unexplained: {name}')
@@ -264,7 +278,8 @@ def to_published(state_dict: StateDict) -> Conversion:
         is made anew.
 
     Raises:
-        ValueError: If a key has no published counterpart.
+        ValueError: If a key has no published counterpart, is missing or of
+            another shape.
     """
     result = Conversion(None, {})
     problems = []
@@ -278,25 +293,32 @@ def to_published(state_dict: StateDict) -> Conversion:
             problems.append(str(error))
             continue
         if _PROJECTION.match(target):
-            value = value[:, :, None, None]
+            value = value[..., None, None]
         result.state_dict[target] = value
         result.used[name] = target
     _refuse(problems)
-    downsample = f'{_UNUSED_FUSION}norm.weight' in result.state_dict
+    downsample = any(
+        name.startswith('cls_head.fusions.stage1.') for name in state_dict)
+    # what cannot be read back is none of the published network
+    back = from_published(result.state_dict, downsample)
+    _refuse([
+        f'unexplained or missing: {name}'
+        for name in sorted(back.state_dict.keys() ^ result.used.keys())
+    ])
     if not downsample:
         unused = _fresh_fusion(result.state_dict)
         result.state_dict.update(unused)
         result.made.extend(unused)
-    result.model = PublishedModel.detect(result.state_dict, downsample)
+    result.model = back.model
     return result
 
 
 def _fresh_fusion(state_dict: StateDict) -> StateDict:
     """Published fusion 1, untrained, of the widths of a ``state_dict``."""
-    channels = state_dict['snn_backbone.conv1.weight'].shape[0]
+    stem = state_dict['snn_backbone.conv1.weight']
     last = 'conv3' if 'ann_layer1.0.conv3.weight' in state_dict else 'conv2'
     key_channels = state_dict[f'ann_layer1.0.{last}.weight'].shape[0]
-    fusion: nn.Module = FusionBlock(channels, key_channels)
+    fusion: nn.Module = FusionBlock(len(stem), key_channels).to(stem.dtype)
     fresh = {
         published_name(f'cls_head.fusions.stage1.{name}'): value
         for name, value in fusion.state_dict().items()

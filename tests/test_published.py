@@ -16,6 +16,7 @@ When a golden test fails:
    authors' network. A relative difference near 1e-7 means that something
    computes in float32.
 """
+import importlib.util
 import re
 import sys
 
@@ -26,6 +27,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from respike_mmaction.published import (
+    Conversion,
     PublishedModel,
     from_published,
     published_name,
@@ -194,6 +196,87 @@ def test_what_does_not_fit_is_refused(spoil, message):
         from_published(theirs, True)
 
 
+def test_unknown_names_of_an_unused_fusion_are_refused():
+    theirs = state_dict(golden(GOLDEN[1]))
+    theirs['snn_backbone.fusion1.surprise'] = torch.zeros(1)
+    with pytest.raises(ValueError,
+                       match=r'unexplained: snn_backbone\.fusion1\.surpr'):
+        from_published(theirs, False)
+
+
+def ours(**kwargs):
+    """Our state_dict of the ResNet-18 network with parts replaced."""
+    config = PublishedModel(18, True, 32, 5).config()
+    for part, changes in kwargs.items():
+        config[part].update(changes)
+    return MODELS.build(config).state_dict()
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(backbone=dict(neuron=dict(type='ParametricLIFNeuron'))),
+     'unexplained: snn_backbone.layer1.0.neuron1.w'),
+    (dict(backbone=dict(depth=10)), 'missing: snn_backbone.layer1.1.'),
+    (dict(backbone=dict(depth=34)), 'unexplained: snn_backbone.layer1.2.'),
+    (dict(key_backbone=dict(type='ResNetTSM', num_segments=4)),
+     'unexplained: ann_layer1.0.conv1.net.weight'),
+    (dict(key_backbone=dict(depth=34)), 'ResNet-18: 2 basic'),
+])
+def test_reverse_refuses_other_networks(kwargs, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_published(ours(**kwargs))
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (lambda s: s.pop('cls_head.fc_cls.bias'), 'missing: fc.bias'),
+    (lambda s: s.pop('cls_head.fusions.stage1.norm.weight'),
+     'missing: snn_backbone.fusion1.norm.weight'),
+    (lambda s: s.pop('backbone.bn1.num_batches_tracked'),
+     'missing: backbone.bn1.num_batches_tracked'),
+    (lambda s: s.update({'backbone.surprise': torch.zeros(1)}),
+     'unexplained: snn_backbone.surprise'),
+    # would take the place of downsample's
+    (lambda s: s.update({'backbone.layer1.0.shortcut.1.weight':
+                         s['backbone.layer1.0.downsample.1.weight']}),
+     'unexplained or missing: backbone.layer1.0.shortcut.1.weight'),
+    (lambda s: s.update({'cls_head.fusions.stage2.proj_in.weight':
+                         torch.zeros(3)}),
+     'shape: snn_backbone.fusion2.proj_in.weight'),
+    (lambda s: s.update({'backbone.layer2.0.conv1.weight':
+                         torch.zeros(64, 32, 1, 1)}),
+     'shape: snn_backbone.layer2.0.conv1.weight'),
+])
+def test_reverse_refuses_what_does_not_fit(spoil, message):
+    weights = ours()
+    spoil(weights)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_published(weights)
+
+
+def test_the_fusion_made_anew_has_the_dtype_of_the_rest():
+    weights = {k: v.double() if v.is_floating_point() else v
+               for k, v in ours(cls_head=dict(downsample=False)).items()}
+    result = to_published(weights)
+    assert len(result.made) == 26
+    assert {result.state_dict[name].dtype for name in result.made} == {
+        torch.float64}
+
+
+@pytest.mark.parametrize('downsample', [True, False])
+def test_the_report_says_how_downsampling_was_told(downsample, root, capsys):
+    path = root / 'tools/convert/convert_respike_checkpoint.py'
+    spec = importlib.util.spec_from_file_location('convert', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    conversion = Conversion(PublishedModel(18, downsample, 32, 5), {})
+    tool.report(conversion, 4, told=True)
+    flag = '--no-downsample' if downsample else '--downsample'
+    assert (f'downsample={downsample} (told from the values of '
+            f'fusion1.proj_out; {flag} overrules), base_channels=32, '
+            'num_classes=5') in capsys.readouterr().out
+    tool.report(conversion, 4, told=False)
+    assert f'downsample={downsample}, base' in capsys.readouterr().out
+
+
 def test_published_name_knows_its_limits():
     with pytest.raises(ValueError, match='neck.conv'):
         published_name('neck.conv.weight')
@@ -216,6 +299,25 @@ def test_read_state_dict_refuses_other_files(tmp_path):
     torch.save(dict(epoch=1), path)
     with pytest.raises(ValueError, match=f'{path}.*epoch'):
         read_state_dict(path)
+
+
+def cut(path):
+    torch.save(dict(weight=torch.zeros(1000)), path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize('write', [
+    lambda path: path.write_bytes(b''),
+    lambda path: path.write_text('hello'),
+    lambda path: path.write_bytes(bytes(range(256))), cut,
+    lambda path: torch.save(torch.nn.Linear(1, 1), path)
+], ids=['empty', 'text', 'bytes', 'cut', 'module'])
+def test_read_state_dict_names_a_file_it_cannot_read(tmp_path, write):
+    path = tmp_path / 'c.pth'
+    write(path)
+    with pytest.raises(ValueError, match=f'{path}.*allowed is') as found:
+        read_state_dict(path)
+    assert 'weights_only' not in str(found.value)
 
 
 @pytest.mark.parametrize('name', [GOLDEN[1], GOLDEN[2]])

@@ -33,8 +33,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def report(conversion, stride: int) -> None:
-    """Print the account of every key and the config that fits."""
+def report(conversion, stride: int, told: bool) -> None:
+    """Print the account of every key and the config that fits.
+
+    Args:
+        conversion (Conversion): The account.
+        stride (int): Frames of a group.
+        told (bool): Whether ``downsample`` was told from the values.
+    """
     for source, target in conversion.used.items():
         print(f'used     {source} -> {target}')
     for name in conversion.dropped:
@@ -44,14 +50,17 @@ def report(conversion, stride: int) -> None:
     model = conversion.model
     print(f'\n{len(conversion.used)} keys used, {len(conversion.dropped)} '
           f'dropped, {len(conversion.made)} missing and made anew')
-    print(f'ResNet-{model.depth} key frames, downsample={model.downsample}, '
-          f'base_channels={model.base_channels}, '
+    flag = '--no-downsample' if model.downsample else '--downsample'
+    how = (f' (told from the values of fusion1.proj_out; {flag} overrules)'
+           if told else '')
+    print(f'ResNet-{model.depth} key frames, '
+          f'downsample={model.downsample}{how}, base_channels='
+          f'{model.base_channels}, '
           f'num_classes={model.num_classes}\n')
     print(Config(dict(model=model.config(stride))).pretty_text)
 
 
-def main() -> None:
-    args = parse_args()
+def convert(args: argparse.Namespace) -> None:
     state_dict = read_state_dict(args.input)
     if args.reverse:
         conversion = to_published(state_dict)
@@ -62,10 +71,18 @@ def main() -> None:
             respike_mmaction_version=respike_mmaction.__version__,
             source=Path(args.input).name)
         content = dict(meta=meta, state_dict=conversion.state_dict)
-    report(conversion, args.stride)
+    report(conversion, args.stride,
+           told=not args.reverse and args.downsample is None)
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, args.output)
     print(f'written: {args.output}')
+
+
+def main() -> None:
+    try:
+        convert(parse_args())
+    except ValueError as error:
+        raise SystemExit(error) from None
 
 
 if __name__ == '__main__':
