@@ -1,8 +1,15 @@
 # The HMDB-51 recipe with ResNet-18 key frames: the network for one small GPU.
-_base_ = 'respike_imagenet-pretrained-r50-sr18_1xb32-16x1x1-s4-100e_hmdb51-rgb.py'  # noqa: E501
+_base_ = [
+    '../_base_/models/respike_r18.py', '../_base_/datasets/hmdb51.py',
+    '../_base_/schedules/sgd_cosine_100e_amp.py',
+    'mmaction::_base_/default_runtime.py'
+]
+custom_imports = dict(imports=['respike_mmaction'])
 
-model = dict(
-    key_backbone=dict(
-        depth=18,
-        pretrained='https://download.pytorch.org/models/resnet18-f37072fd.pth'
-    ))
+model = dict(cls_head=dict(num_classes=51))
+
+default_hooks = dict(
+    checkpoint=dict(interval=5, max_keep_ckpts=3, save_best='auto'))
+
+# lr 1e-4 belongs to a batch of 32: train.py --auto-scale-lr fits it to yours
+auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -1,7 +1,7 @@
 # The demo (tools/demo.sh): a small ReSpike learns eight motions on a CPU from
 # the videos of tools/data/make_motion_videos.py, from random weights.
 _base_ = [
-    '../_base_/models/respike_r18.py', 'mmaction::_base_/default_runtime.py'
+    '../_base_/models/respike_r50.py', 'mmaction::_base_/default_runtime.py'
 ]
 custom_imports = dict(imports=['respike_mmaction'])
 
