@@ -173,12 +173,24 @@ def test_residual_of_a_still_clip_is_zero():
     (96, 96), (100, 132), (33, 57), (32, 320), (112, 112), (130, 96)])
 @pytest.mark.parametrize('downsample', [True, False])
 def test_sizes_that_the_stride_does_not_divide(size, downsample):
-    model = build(num_frames=4, head=dict(downsample=downsample))
+    """Neither the memory format nor the batch changes a number."""
+    def build_one(**kwargs):
+        return build(num_frames=4, head=dict(downsample=downsample),
+                     **kwargs).double()
+    model, last = build_one(), build_one(channels_last=True)
+    last.load_state_dict(model.state_dict())
     videos = [clip(1, 4, size), clip(1, 4, size, seed=1)]
-    loss = step(model, videos, num_frames=4)
-    assert loss.isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all()
-               for p in model.parameters())
+    losses = [step(m, videos, num_frames=4) for m in (model, last)]
+    torch.testing.assert_close(*losses, rtol=1e-11, atol=0)
+    for a, b in zip(model.parameters(), last.parameters(), strict=True):
+        assert a.grad.isfinite().all()
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-10)
+    together, by_last = (
+        scores(m.eval(), videos, num_frames=4) for m in (model, last))
+    alone = torch.cat(
+        [scores(model, [video], num_frames=4) for video in videos])
+    torch.testing.assert_close(by_last, together, rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(alone, together, rtol=1e-11, atol=1e-13)
 
 
 def test_the_two_branches_keep_the_same_grid():
@@ -460,3 +472,35 @@ def test_compile_traces_backward_without_a_graph_break():
                                    msg=name)
     for a, b in zip(plain.buffers(), model.buffers(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('neuron', [
+    None, dict(type='ParametricLIFNeuron', reset='soft')])
+@pytest.mark.parametrize('mode', ['tensor', 'loss'])
+def test_a_compiled_model_gives_the_same(neuron, mode):
+    """``torch.compile(model)`` itself, as MMEngine's ``compile=True``."""
+    plain, model = (build(backbone=dict(neuron=neuron)).double()
+                    for _ in range(2))
+    model.load_state_dict(plain.state_dict())
+    call = compiled(model, backend='aot_eager')
+    videos = [clip(1), clip(1, seed=1)]
+    found = []
+    for network, forward in ((plain, plain), (model, call)):
+        data = network.data_preprocessor(packed(videos), True)
+        out = forward(**data, mode=mode)
+        if mode == 'tensor':
+            maps = out[0] if isinstance(out[0], tuple) else out
+            total = sum(m.square().mean() for m in maps)
+        else:
+            total = out['loss_cls']
+        total.backward()
+        found.append(total)
+    torch.testing.assert_close(*found, rtol=1e-9, atol=0)
+    names = {name for name, p in plain.named_parameters()
+             if p.grad is not None}
+    assert any(name.endswith('neuron1.w') for name in names) == bool(neuron)
+    for (name, a), b in zip(plain.named_parameters(), model.parameters(),
+                            strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        if name in names:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9)
