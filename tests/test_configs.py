@@ -98,6 +98,14 @@ def batch(pipeline, video, label):
     return dict(data, inputs=small(data['inputs']))
 
 
+def views_of(inputs, views):
+    """The inputs of every view by itself."""
+    if not isinstance(inputs, dict):
+        return [inputs]
+    return [{k: [x[i:i + 1] for x in v] for k, v in inputs.items()}
+            for i in range(views)]
+
+
 def crops(config):
     return Path(config.filename).stem.endswith('crops')
 
@@ -116,6 +124,14 @@ def test_a_test_step(config, video):
         model.test_cfg = None
     with torch.no_grad():
         sample, = model.test_step(data)
+        one_by_one = [
+            model.test_step(dict(data, inputs=view))[0].pred_score
+            for view in views_of(frames, views)
+        ]
     num_classes = config.model.cls_head.num_classes
     assert sample.pred_score.shape == (num_classes, )
     torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
+    assert len(one_by_one) == views
+    torch.testing.assert_close(
+        sample.pred_score, torch.stack(one_by_one).mean(0), rtol=1e-3,
+        atol=1e-5)

@@ -24,6 +24,7 @@ from mmaction.registry import MODELS
 from mmengine import load
 from mmengine.config import Config
 
+from respike_mmaction.published import PublishedModel, to_published
 from tests import processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('upstream')]
@@ -104,6 +105,36 @@ def predictions(place, config, checkpoint):
 
 def scores(dump):
     return torch.stack([s['pred_score'] for s in load(dump)])
+
+
+def test_test_scores_with_a_converted_checkpoint(place, root, config):
+    """Every key of it is loaded: MMEngine warns of any other."""
+    published = PublishedModel(18, True, 32, 8).config(num_frames=8)
+    cfg = Config.fromfile(config)
+    cfg.model.key_backbone = published['key_backbone']
+    cfg.model.backbone.depth = 18
+    cfg.dump(place / 'converted.py')
+    model = MODELS.build(published)
+    model.cls_head.fc_cls.weight.data *= 10  # scores that differ
+    torch.save(to_published(model.state_dict()).state_dict,
+               place / 'theirs.pth')
+    run(place, root / 'tools/convert/convert_respike_checkpoint.py',
+        'theirs.pth', 'ours.pth', '--downsample')
+    options = [o for o in SMALL if 'widen_factor' not in o]
+    out = run(place, UPSTREAM / 'test.py', 'converted.py', 'ours.pth',
+              '--work-dir', 'work/converted', '--dump', 'converted.pkl',
+              *options)
+    assert 'Load checkpoint from ours.pth' in out
+    for warning in ('do not match', 'unexpected key', 'missing key',
+                    'size mismatch'):
+        assert warning not in out
+    cfg.merge_from_dict({'test_pipeline.3.scale': (32, 32)})
+    network = init_recognizer(cfg, device='cpu')
+    network.load_state_dict(model.state_dict())
+    found = scores(place / 'converted.pkl')
+    for index in (0, 5):
+        expected = inference_recognizer(network, video_of(place, index))
+        torch.testing.assert_close(found[index], expected.pred_score)
 
 
 def test_train_keeps_the_best_and_the_curves(place, checkpoint):
