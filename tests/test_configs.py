@@ -132,6 +132,8 @@ def test_a_test_step(config, video):
     assert sample.pred_score.shape == (num_classes, )
     torch.testing.assert_close(sample.pred_score.sum(), torch.tensor(1.))
     assert len(one_by_one) == views
+    if views > 1:  # the views differ by more than the bound below
+        assert torch.stack(one_by_one).std(0).max() > 1e-4
     torch.testing.assert_close(
         sample.pred_score, torch.stack(one_by_one).mean(0), rtol=1e-3,
         atol=1e-5)
