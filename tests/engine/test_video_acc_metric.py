@@ -156,4 +156,4 @@ def test_test_run_with_a_missing_video(tmp_path):
         assert [row[1:] for row in csv.reader(file)][1:] == [
             ['run', '3', '0', '0.0000'], ['sit', '2', '1', '0.5000']]
     assert (folder / 'skipped_videos_test.txt').read_text() == (
-        f'{tmp_path}/3.mp4\n')
+        f'{tmp_path}/3.mp4: No such file or directory\n')

@@ -75,7 +75,7 @@ class ReSpikeRecognizer(BaseRecognizer):
             data_preprocessor=data_preprocessor)
         self.init_cfg = init_cfg
         self.key_backbone = MODELS.build(key_backbone)
-        if tuple(self.backbone.out_indices) != (3, ):
+        if tuple(getattr(self.backbone, 'out_indices', (3, ))) != (3, ):
             raise ValueError(
                 f'out_indices={self.backbone.out_indices} of the spiking '
                 'backbone is not allowed: the head takes its last map only; '
