@@ -45,10 +45,12 @@ class Attention(nn.Module):
 
 
 def gated_gelu(x: Tensor) -> Tensor:
-    """Give a * GELU(b) of x = (a, b), all that is kept for backward.
+    """Give a * GELU(b) of x = (a, b): the gate of GEGLU (arXiv 2002.05202).
+
+    Backward keeps ``x`` and nothing else.
 
     Args:
-        x (Tensor): (..., 2 C).
+        x (Tensor): Values a and gates b, (..., 2 C).
 
     Returns:
         Tensor: (..., C).

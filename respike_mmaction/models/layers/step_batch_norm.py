@@ -1,5 +1,6 @@
 """BatchNorm over folded steps, with the batch statistics of every step."""
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,7 +33,9 @@ def kept_statistics(kept: list) -> AbstractContextManager:
     """Let training forwards of this thread add their statistics to a list.
 
     Args:
-        kept (list): For :func:`frozen_running_statistics`.
+        kept (list): Gets mean and biased variance, (S, C), of each layer
+            whose kernel can take them again; for
+            :func:`frozen_running_statistics`.
 
     Returns:
         AbstractContextManager: The context.
@@ -40,7 +43,9 @@ def kept_statistics(kept: list) -> AbstractContextManager:
     return _OnThisThread(kept=kept, known=())
 
 
-def frozen_running_statistics(kept: list = ()) -> AbstractContextManager:
+def frozen_running_statistics(
+        kept: Sequence[tuple[Tensor, Tensor]] = ()
+) -> AbstractContextManager:
     """Let training forwards of this thread leave running statistics alone.
 
     Their output is the same. Activation checkpointing runs a forward a
@@ -49,7 +54,8 @@ def frozen_running_statistics(kept: list = ()) -> AbstractContextManager:
     statistics do not move twice, and are not computed again.
 
     Args:
-        kept (list): Statistics of the first time. Defaults to none.
+        kept (Sequence[tuple[Tensor]]): Mean and biased variance, (S, C), of
+            the layers in the order of their first time. Defaults to none.
 
     Returns:
         AbstractContextManager: The context.
