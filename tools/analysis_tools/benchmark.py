@@ -3,7 +3,7 @@
 The floor is the same network with every neuron replaced by a ReLU: dense
 work that no spiking layer can go below. Both run in turn, so that the
 ratio holds on a noisy machine. Freed memory is kept for the next step (see
-MALLOC_MMAP_MAX_ in the README) unless --default-malloc is given.
+MALLOC_MMAP_MAX_ in docs/performance.md) unless --default-malloc is given.
 """
 import argparse
 import itertools
