@@ -202,7 +202,7 @@ def test_frames_of_avi_without_timestamps_are_in_order(shared_data, decoder):
 
 
 def test_frames_that_upstream_gets_wrong(shared_data):
-    """The count of docs/data.md: every frame of HMDB-51's clips, one by one."""
+    """The count of docs/data.md: HMDB-51 frames, one by one."""
     pytest.importorskip('decord')
     init_default_scope('mmaction')
     frames, wrong = 0, dict(Decord=0, Video=0)
