@@ -2,14 +2,10 @@
 _base_ = [
     '../_base_/models/respike_r50.py', '../_base_/datasets/hmdb51.py',
     '../_base_/schedules/sgd_cosine_100e_amp.py',
-    'mmaction::_base_/default_runtime.py'
+    '../_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['respike_mmaction'])
 
 model = dict(cls_head=dict(num_classes=51))
-
-default_hooks = dict(
-    checkpoint=dict(interval=5, max_keep_ckpts=3, save_best='auto'))
 
 # lr 1e-4 belongs to a batch of 32: train.py --auto-scale-lr fits it to yours
 auto_scale_lr = dict(enable=False, base_batch_size=32)

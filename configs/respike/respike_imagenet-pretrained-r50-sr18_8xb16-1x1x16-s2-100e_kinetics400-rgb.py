@@ -3,14 +3,10 @@
 _base_ = [
     '../_base_/models/respike_r50.py', '../_base_/datasets/kinetics400.py',
     '../_base_/schedules/sgd_cosine_100e_amp.py',
-    'mmaction::_base_/default_runtime.py'
+    '../_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['respike_mmaction'])
 
 model = dict(stride=2, cls_head=dict(num_classes=400))
-
-default_hooks = dict(
-    checkpoint=dict(interval=5, max_keep_ckpts=3, save_best='auto'))
 
 # lr 1e-4 belongs to 8 x 16 clips: train.py --auto-scale-lr fits it to yours
 auto_scale_lr = dict(enable=False, base_batch_size=128)

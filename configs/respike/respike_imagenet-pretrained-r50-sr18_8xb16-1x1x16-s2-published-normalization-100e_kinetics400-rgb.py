@@ -4,13 +4,7 @@
 _base_ = 'respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_kinetics400-rgb.py'  # noqa: E501
 
 model = dict(
-    data_preprocessor=dict(
-        _delete_=True,
-        type='ReSpikeDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        num_frames=16,
-        published_kinetics_normalization=True))
+    data_preprocessor=dict(published_kinetics_normalization=True))
 
 # ... so the pipelines end in plain frames
 train_pipeline = [

@@ -6,7 +6,4 @@ model = dict(key_backbone=dict(pretrained=None))  # load_from has them
 
 load_from = 'work_dirs/respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_kinetics400-rgb/epoch_100.pth'  # noqa: E501
 
-custom_hooks = [
-    dict(type='SkippedVideosHook'),
-    dict(type='NewClassifierHook')
-]
+default_hooks = dict(new_classifier=dict(type='NewClassifierHook'))

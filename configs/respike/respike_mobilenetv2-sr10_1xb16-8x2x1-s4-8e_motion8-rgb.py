@@ -1,9 +1,8 @@
 # The demo (tools/demo.sh): a small ReSpike learns eight motions on a CPU from
 # the videos of tools/data/make_motion_videos.py, from random weights.
 _base_ = [
-    '../_base_/models/respike_r50.py', 'mmaction::_base_/default_runtime.py'
+    '../_base_/models/respike_r50.py', '../_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['respike_mmaction'])
 
 num_frames, stride = 8, 4  # two groups of a key and three residual frames
 size = 64
@@ -126,7 +125,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=16)
 
-custom_hooks = [dict(type='SkippedVideosHook')]
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=2, max_keep_ckpts=1, save_best='auto'))

@@ -3,9 +3,8 @@
 _base_ = [
     'mmaction::_base_/models/tsn_r50.py', '../_base_/datasets/kinetics400.py',
     '../_base_/schedules/sgd_cosine_100e_amp.py',
-    'mmaction::_base_/default_runtime.py'
+    '../_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['respike_mmaction'])
 
 model = dict(
     # the mean cancels in a residual

@@ -3,9 +3,8 @@
 _base_ = [
     '../_base_/datasets/kinetics400.py',
     '../_base_/schedules/sgd_cosine_100e_amp.py',
-    'mmaction::_base_/default_runtime.py'
+    '../_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['respike_mmaction'])
 
 num_segments = 8
 model = dict(

@@ -84,5 +84,3 @@ test_dataloader = dict(
 
 val_evaluator = dict(type='VideoAccMetric')
 test_evaluator = dict(type='VideoAccMetric', class_report=True)
-
-custom_hooks = [dict(type='SkippedVideosHook')]

@@ -1,8 +1,5 @@
 # ReSpike with a ResNet-50 key-frame branch: the published recipes
-# (arXiv 2409.01564). Frames are normalised by their own mean and standard
-# deviation; in a residual the mean cancels, so it is only divided.
-mean = [123.675, 116.28, 103.53]
-std = [58.395, 57.12, 57.375]
+# (arXiv 2409.01564).
 
 model = dict(
     type='ReSpikeRecognizer',
@@ -32,11 +29,8 @@ model = dict(
         downsample=True,
         average_clips='prob'),
     data_preprocessor=dict(
-        type='MultiModalDataPreprocessor',
-        preprocessors=dict(
-            key_frames=dict(
-                type='ActionDataPreprocessor', mean=mean, std=std),
-            residual_frames=dict(
-                type='ActionDataPreprocessor', mean=[0., 0., 0.], std=std))),
+        type='ReSpikeDataPreprocessor',  # residuals are divided by std only
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375]),
     train_cfg=None,
     test_cfg=None)

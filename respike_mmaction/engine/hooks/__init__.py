@@ -1,6 +1,9 @@
 """Hooks."""
+from .check_run_hook import CheckRunHook
 from .firing_rate_hook import FiringRateHook
 from .new_classifier_hook import NewClassifierHook
 from .skipped_videos_hook import SkippedVideosHook
 
-__all__ = ['FiringRateHook', 'NewClassifierHook', 'SkippedVideosHook']
+__all__ = [
+    'CheckRunHook', 'FiringRateHook', 'NewClassifierHook', 'SkippedVideosHook'
+]

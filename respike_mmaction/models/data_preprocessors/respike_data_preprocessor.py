@@ -1,19 +1,27 @@
-"""Normalisation of plain frames, for the split on the device."""
+"""Normalisation and blending, for the split on either side."""
 from collections.abc import Sequence
 
 import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
+from mmengine.model import stack_batch
 from torch import Tensor
+
+__all__ = ['ReSpikeDataPreprocessor']
+
+BRANCHES = ('key_frames', 'residual_frames')
 
 
 @MODELS.register_module()
 class ReSpikeDataPreprocessor(ActionDataPreprocessor):
-    """``ActionDataPreprocessor`` that can repeat a fault of the paper's code.
+    """``ActionDataPreprocessor`` for both inputs of ReSpike.
 
-    For pipelines without ``ResidualFrameTransform``: the recognizer splits
-    the normalised frames on the device.
+    Plain frames x become (x - mean) / std and are split by the recognizer.
+    Of the dict of ``ResidualFrameTransform`` the key frames become the same,
+    the residual frames r / std: the mean cancels in r = x_t - x_key (paper,
+    section 3). Blending is linear, so blending both branches with one draw
+    equals blending the plain frames before the split.
 
     Args:
         mean (Sequence[float]): Mean of the three channels, 0..255.
@@ -22,15 +30,21 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
             Kinetics-400 code does by mistake: frame t by ``mean[t % 3]`` and
             ``std[t % 3]`` in all its channels, and the frames after the last
             multiple of three (the 16th) by nothing but the division by 255.
-            Residuals of a still clip are not zero then. Only to repeat the
-            published numbers. Defaults to False.
-        num_frames (int): Frames T of a view. Defaults to 16, the paper's.
-        **kwargs: Arguments of ``ActionDataPreprocessor``.
+            Residuals of a still clip are not zero then. For plain frames
+            only, and only to repeat the published numbers. Defaults to
+            False.
+        num_frames (int): Frames T of a view, for the published normalisation.
+            Defaults to 16, the paper's.
+        **kwargs: Arguments of ``ActionDataPreprocessor``: ``to_rgb``,
+            ``to_float32`` and ``blending``, a linear mini-batch blending
+            such as ``MixupBlending``, ``CutmixBlending`` or
+            ``RandomBatchAugment``.
 
     Raises:
         ValueError: If ``mean`` and ``std`` are not of three channels,
-            ``num_frames`` is no positive integer, or the frames of a video
-            with the published normalisation are not whole views.
+            ``num_frames`` is no positive integer, ``format_shape`` is not
+            ``'NCHW'``, or the inputs are neither whole views nor the dict of
+            ``ResidualFrameTransform``.
     """
 
     def __init__(self,
@@ -48,6 +62,10 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
             raise ValueError(
                 f'num_frames={num_frames!r} is not allowed for '
                 'ReSpikeDataPreprocessor: it is a positive integer')
+        if self.format_shape != 'NCHW':
+            raise ValueError(
+                f'format_shape={self.format_shape!r} is not allowed for '
+                "ReSpikeDataPreprocessor: its frames are 'NCHW'")
         self.published_kinetics_normalization = (
             published_kinetics_normalization)
         self.num_frames = num_frames
@@ -62,21 +80,28 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
                     torch.tensor(per_frame).view(-1, 1, 1, 1),
                     persistent=False)
 
-    def preprocess(self,
-                   inputs: list[Tensor],
-                   data_samples: SampleList,
-                   training: bool = False) -> tuple[Tensor, SampleList]:
-        """Stack and normalise.
+    def preprocess(
+        self,
+        inputs: list[Tensor] | dict[str, list[Tensor]],
+        data_samples: SampleList,
+        training: bool = False
+    ) -> tuple[Tensor | dict[str, Tensor], SampleList]:
+        """Stack, normalise and, in training, blend.
 
         Args:
-            inputs (list[Tensor]): Frames of each video,
-                (V * num_frames, C, H, W).
-            data_samples (list): Annotations, passed on.
+            inputs (list[Tensor] | dict): Frames of each video,
+                (V * num_frames, C, H, W); or, of each video, ``key_frames``
+                (V, K, C, H, W) and ``residual_frames`` (V, K, S, C, H, W).
+            data_samples (list): Annotations; blending makes their labels
+                soft.
             training (bool): Whether to blend. Defaults to False.
 
         Returns:
-            tuple: Frames (N, V * num_frames, C, H, W) and annotations.
+            tuple: The same with the videos N in front, normalised, and the
+            annotations.
         """
+        if isinstance(inputs, dict):
+            return self._preprocess_branches(inputs, data_samples, training)
         if not self.published_kinetics_normalization:
             return super().preprocess(inputs, data_samples, training)
         for x in inputs:
@@ -89,3 +114,31 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
         batch, data_samples = super().preprocess(views, data_samples,
                                                  training)
         return batch.flatten(1, 2), data_samples
+
+    def _preprocess_branches(
+            self, inputs: dict[str, list[Tensor]], data_samples: SampleList,
+            training: bool) -> tuple[dict[str, Tensor], SampleList]:
+        if set(inputs) != set(BRANCHES):
+            raise ValueError(
+                f'ReSpikeDataPreprocessor got the inputs {tuple(inputs)}, not '
+                f'{BRANCHES}: use ResidualFrameTransform and '
+                f'PackActionInputs(collect_keys={BRANCHES}), or plain frames')
+        if self.published_kinetics_normalization:
+            raise ValueError(
+                'published_kinetics_normalization of ReSpikeDataPreprocessor '
+                'takes plain frames: leave ResidualFrameTransform and '
+                'collect_keys out of the pipeline')
+        keys, residuals = (stack_batch(inputs[name]) for name in BRANCHES)
+        if self.to_rgb:
+            keys, residuals = keys.flip(-3), residuals.flip(-3)
+        keys = (keys - self.mean) / self.std  # (N, V, K, C, H, W)
+        residuals = residuals / self.std  # (N, V, K, S, C, H, W)
+        if training and self.blending is not None:
+            # one tensor of frames (N, V*K*(1+S), C, H, W), one draw
+            groups = torch.cat([keys.unsqueeze(3), residuals], dim=3)
+            blended, data_samples = self.blending(
+                groups.flatten(1, 3), data_samples)
+            groups = blended.view(groups.shape)
+            keys, residuals = groups[:, :, :, 0], groups[:, :, :, 1:]
+        return dict(zip(BRANCHES, (keys, residuals),
+                        strict=True)), data_samples

@@ -3,6 +3,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
+from mmaction.models.data_preprocessors import MultiModalDataPreprocessor
 from mmaction.models.recognizers import BaseRecognizer
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, OptConfigType, SampleList
@@ -37,9 +38,10 @@ class ReSpikeRecognizer(BaseRecognizer):
         train_cfg (dict, optional): Not used. Defaults to None.
         test_cfg (dict, optional): ``max_testing_views``: views that go
             through the network at a time, to bound memory. Defaults to None.
-        data_preprocessor (dict, optional): Two ``ActionDataPreprocessor`` in
-            a ``MultiModalDataPreprocessor`` for ``ResidualFrameTransform``
-            pipelines, a single one for plain frames. Defaults to None.
+        data_preprocessor (dict, optional): ``ReSpikeDataPreprocessor`` for
+            ``ResidualFrameTransform`` pipelines and for plain frames. Two
+            ``ActionDataPreprocessor`` in a ``MultiModalDataPreprocessor``
+            serve as well, without blending. Defaults to None.
         init_cfg (dict, optional): Initialization. Defaults to None.
 
     Raises:
@@ -74,6 +76,7 @@ class ReSpikeRecognizer(BaseRecognizer):
             test_cfg=test_cfg,
             data_preprocessor=data_preprocessor)
         self.init_cfg = init_cfg
+        self._check_blending()
         self.key_backbone = MODELS.build(key_backbone)
         if tuple(getattr(self.backbone, 'out_indices', (3, ))) != (3, ):
             raise ValueError(
@@ -100,6 +103,19 @@ class ReSpikeRecognizer(BaseRecognizer):
         if views is not None and (not isinstance(views, int) or views < 1):
             raise ValueError(f'max_testing_views={views!r} is not allowed: it '
                              'is a positive integer, or None for all at once')
+
+    def _check_blending(self) -> None:
+        """Each part of a ``MultiModalDataPreprocessor`` draws for itself."""
+        if not isinstance(self.data_preprocessor, MultiModalDataPreprocessor):
+            return
+        for name, part in self.data_preprocessor.preprocessors.items():
+            if getattr(part, 'blending', None) is not None:
+                raise ValueError(
+                    f'blending={type(part.blending).__name__} of '
+                    f'MultiModalDataPreprocessor.preprocessors.{name} is not '
+                    'allowed: key frames, residual frames and labels would be '
+                    'of different videos; use ReSpikeDataPreprocessor(mean, '
+                    'std, blending=...), which draws once for all three')
 
     def _key_channels(self) -> tuple[int, ...]:
         """Channels of the key backbone's maps, read off a small run."""

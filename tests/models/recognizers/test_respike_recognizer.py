@@ -504,3 +504,30 @@ def test_a_compiled_model_gives_the_same(neuron, mode):
         assert (a.grad is None) == (b.grad is None), name
         if name in names:
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_parts_that_blend_apart_are_refused():
+    """Each of two preprocessors would draw another video for its branch."""
+    mixup = dict(type='MixupBlending', num_classes=5)
+    for branch in ('key_frames', 'residual_frames'):
+        cfg = config()
+        cfg['data_preprocessor']['preprocessors'][branch]['blending'] = mixup
+        with pytest.raises(
+                ValueError,
+                match=f'MixupBlending of MultiModalDataPreprocessor.'
+                f'preprocessors.{branch}.*ReSpikeDataPreprocessor'):
+            MODELS.build(cfg)
+
+
+def test_one_preprocessor_does_what_two_do():
+    """MultiModalDataPreprocessor of earlier configs keeps working."""
+    cfg = config()
+    model = MODELS.build(cfg)
+    one = MODELS.build(dict(type='ReSpikeDataPreprocessor', mean=MEAN,
+                            std=STD))
+    data = packed([clip(2, seed=seed) for seed in range(2)])
+    expected = model.data_preprocessor(copy.deepcopy(data), True)['inputs']
+    inputs = one(data, True)['inputs']
+    assert set(inputs) == set(expected)
+    for name, value in expected.items():
+        assert torch.equal(inputs[name], value)
