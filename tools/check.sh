@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/env.sh
 LIMIT=${LIMIT:-2700}
-prepare_env mmcv-lite,video,plot,test
+prepare_env mmcv-lite,video,plot,nir,test
 
 python -m ruff check .
 # one thread each: the test processes share the cores already
