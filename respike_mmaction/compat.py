@@ -36,6 +36,7 @@ def apply() -> None:
     mend_gloo_init()
     mend_ddp_device_ids()
     mend_cpu_amp()
+    mend_bfloat16_scores()
 
 
 def _replace(owner: Any, name: str, make: Callable) -> None:
@@ -318,3 +319,32 @@ def mend_cpu_amp() -> None:
     _replace(AmpOptimWrapper, '__init__', make)
     # No scaler, no scaler state: a GPU run can resume from this checkpoint.
     AmpOptimWrapper.state_dict = OptimWrapper.state_dict
+
+
+def mend_bfloat16_scores() -> None:
+    """Let any head give its scores as float32 where they are bfloat16.
+
+    ``BaseHead`` takes the top-k accuracy and ``AccMetric`` keeps the scores
+    in NumPy, which has no bfloat16.
+    """
+    from mmaction.models.heads import BaseHead
+
+    def make(upstream: Callable) -> Callable:
+
+        def init(self: Any, *args, **kwargs) -> None:
+            upstream(self, *args, **kwargs)
+            self.register_forward_hook(_without_bfloat16)
+
+        return init
+
+    _replace(BaseHead, '__init__', make)
+
+
+def _without_bfloat16(head: Any, inputs: tuple, scores: Any) -> Any:
+    import torch
+    if isinstance(scores, dict):  # RGBPoseHead
+        return {name: _without_bfloat16(head, inputs, score)
+                for name, score in scores.items()}
+    if isinstance(scores, torch.Tensor) and scores.dtype == torch.bfloat16:
+        return scores.float()
+    return scores

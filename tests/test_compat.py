@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 import torch
 from mmaction.datasets.transforms import ColorJitter, ImgAug
+from mmaction.evaluation import AccMetric
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.dist import utils as dist_utils
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.model import MMDistributedDataParallel
@@ -32,7 +36,8 @@ def patched_objects():
         [getattr(np, n, None) for n in ('Inf', 'NAN', 'trapz', 'in1d')],
         ColorJitter.adjust_hue, ImgAug.__init__,
         dist_utils._init_dist_pytorch, MMDistributedDataParallel.__init__,
-        AmpOptimWrapper.__init__, AmpOptimWrapper.state_dict
+        AmpOptimWrapper.__init__, AmpOptimWrapper.state_dict,
+        BaseHead.__init__
     ]
 
 
@@ -361,3 +366,31 @@ def test_machine_with_accelerator_is_left_alone(mend, owner, name,
     monkeypatch.setattr(owner, name, upstream)
     mend()
     assert getattr(owner, name) is upstream
+
+
+def test_bfloat16_scores_of_any_head_reach_loss_and_metric():
+    samples = [ActionDataSample().set_gt_label(label) for label in (2, 0)]
+    head = MODELS.build(
+        dict(type='TSNHead', num_classes=3, in_channels=4, topk=(1, ),
+             average_clips='score')).bfloat16()
+    feats = torch.randn(2, 4, 1, 1, dtype=torch.bfloat16)
+    losses = head.loss(feats, samples, num_segs=1)
+    losses['loss_cls'].backward()
+    assert head.fc_cls.weight.grad.dtype == torch.bfloat16
+    metric = AccMetric(metric_options=dict(top_k_accuracy=dict(topk=(1, ))))
+    with torch.no_grad():
+        scores = head.eval()(feats, num_segs=1)
+        samples = head.predict(feats, samples, num_segs=1)
+    hits = scores.argmax(1) == torch.tensor([2, 0])
+    metric.process(None, [sample.to_dict() for sample in samples])
+    result = metric.evaluate(2)
+    assert result['acc/top1'] == hits.double().mean().item()
+
+
+def test_bfloat16_scores_of_a_head_with_two_answers():
+    head = MODELS.build(
+        dict(type='RGBPoseHead', num_classes=3, in_channels=(4, 5),
+             average_clips='score')).bfloat16()
+    x = [torch.randn(2, c, 1, 2, 2, dtype=torch.bfloat16) for c in (4, 5)]
+    assert {k: v.dtype for k, v in head(x).items()} == dict(
+        rgb=torch.float32, pose=torch.float32)

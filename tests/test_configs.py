@@ -9,6 +9,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 
 CONFIGS = sorted(
     (Path(__file__).parents[1] / 'configs/respike').glob('*.py'))
@@ -137,3 +138,12 @@ def test_a_test_step(config, video):
     torch.testing.assert_close(
         sample.pred_score, torch.stack(one_by_one).mean(0), rtol=1e-3,
         atol=1e-5)
+
+
+def test_amp_goes_off_by_one_option(config):
+    changed = Config(dict(optim_wrapper=config.optim_wrapper.to_dict()))
+    changed.merge_from_dict({'optim_wrapper.type': 'OptimWrapper'})
+    model = torch.nn.Linear(1, 1)
+    built = build_optim_wrapper(model, changed.optim_wrapper)
+    assert type(built) is OptimWrapper
+    built.update_params(model(torch.ones(1, 1)).sum())

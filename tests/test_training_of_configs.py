@@ -62,10 +62,6 @@ def shrink(cfg, videos):
             classes = [f'class {i}' for i in range(dataset.num_classes)]
             dataset.metainfo = dict(classes=classes)
     shrink_model(cfg.model)
-    # bfloat16 crawls on a CPU without instructions for it; test_compat.py
-    # has the mend that lets AMP start there
-    cfg.optim_wrapper.type = 'OptimWrapper'
-    cfg.optim_wrapper.pop('loss_scale', None)
     cfg.load_from = None
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
     cfg.env_cfg.mp_cfg = dict()  # leave this process as it is

@@ -1,4 +1,6 @@
-# The published schedule: SGD, cosine to zero over 100 epochs, float16 AMP.
+# The published schedule: SGD, cosine to zero over 100 epochs, float16 AMP
+# with a dynamic loss scale, MMEngine's default. Without AMP:
+# --cfg-options optim_wrapper.type=OptimWrapper
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=100, val_begin=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
@@ -17,5 +19,4 @@ param_scheduler = [
 
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    loss_scale='dynamic',
     optimizer=dict(type='SGD', lr=1e-4, momentum=0.9, weight_decay=1e-4))

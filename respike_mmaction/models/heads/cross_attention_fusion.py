@@ -170,7 +170,4 @@ class CrossAttentionFusion(BaseHead):
         spikes = spiking_map.mean((2, 3))  # (N*V*K*S, C)
         spikes = spikes.unflatten(0, (keys.shape[0], -1)).mean(1)
         logits = self.fc_cls(self.dropout(torch.cat((keys, spikes), dim=1)))
-        if logits.dtype == torch.bfloat16:
-            # BaseHead takes the top-k accuracy in NumPy, which lacks bfloat16
-            logits = logits.float()
         return logits.unflatten(0, (-1, num_groups)).mean(1)
