@@ -19,7 +19,7 @@ import os
 import sys
 from pathlib import Path
 
-from respike_mmaction.datasets.annotation_builder import (
+from respike_mmaction.annotations import (
     KINETICS_CLASSES,
     OFFICIAL_COUNTS,
     Lists,

@@ -1,0 +1,72 @@
+"""Lists of videos and the files that hold them."""
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ['Lists', 'Video', 'text_lines', 'videos_below', 'write_lists']
+
+SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
+            '.webm', '.wmv')
+
+
+class Video(NamedTuple):
+    """A line of a list: path below the folder of the videos, and label."""
+
+    path: str
+    label: int
+
+
+class Lists(NamedTuple):
+    """What is written: classes in the order of their labels, and splits.
+
+    ``splits`` maps 'train_split_1' and so on to the videos.
+    """
+
+    classes: list[str]
+    splits: dict[str, list[Video]]
+
+
+def text_lines(path: Path) -> Iterable[tuple[str, str]]:
+    """The lines that are not blank, each with 'file:number' for errors."""
+    if not path.is_file():
+        raise ValueError(f'{path}: no such file')
+    for number, line in enumerate(path.read_text().split('\n'), 1):
+        if line.strip():
+            yield f'{path}:{number}', line.strip()
+
+
+def videos_below(root: Path) -> list[str]:
+    """Videos anywhere below a root, as paths from there."""
+    if not root.is_dir():
+        raise ValueError(f'{root}: no such folder')
+    paths = (path.relative_to(root) for path in root.rglob('*')
+             if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path.as_posix() for path in paths
+                  if not any(part.startswith('.') for part in path.parts))
+
+
+def class_folders(root: Path) -> list[str]:
+    """Videos in the class folders below a root, as 'class/file'."""
+    return [path for path in videos_below(root) if '/' in path]
+
+
+def write_lists(lists: Lists, name: str, out_dir: str) -> list[str]:
+    """Write lists and label map where the configs look for them.
+
+    Args:
+        lists (Lists): The lists.
+        name (str): Name of the data set, the files' prefix.
+        out_dir (str): The folder.
+
+    Returns:
+        list[str]: The files.
+    """
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {'label_map.txt': lists.classes}
+    for split, videos in lists.splits.items():
+        texts[f'{name}_{split}_videos.txt'] = [
+            f'{video.path} {video.label}' for video in videos]
+    for file, lines in texts.items():
+        (folder / file).write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return [str(folder / file) for file in texts]
