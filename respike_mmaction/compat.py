@@ -28,8 +28,10 @@ def apply() -> None:
         ImportError: If MMCV is absent or MMAction2 refuses its version.
     """
     require_mmcv()
+    from . import untrusted  # which needs MMEngine
     mend_missing_drn()
     mend_torch_load()
+    untrusted.apply()
     mend_numpy_names()
     mend_color_jitter()
     mend_imgaug()

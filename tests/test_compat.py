@@ -16,7 +16,10 @@ from mmaction.evaluation import AccMetric
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
+from mmengine.config import Config
 from mmengine.dist import utils as dist_utils
+from mmengine.fileio import PickleHandler
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -35,6 +38,8 @@ def patched_objects():
         set(torch.serialization.get_safe_globals()),
         [getattr(np, n, None) for n in ('Inf', 'NAN', 'trapz', 'in1d')],
         ColorJitter.adjust_hue, ImgAug.__init__,
+        Config.fromstring, PickleHandler.load_from_fileobj,
+        CheckpointHook.before_train,
         dist_utils._init_dist_pytorch, MMDistributedDataParallel.__init__,
         AmpOptimWrapper.__init__, AmpOptimWrapper.state_dict,
         BaseHead.__init__

@@ -3,7 +3,9 @@ import argparse
 
 import torch
 from mmaction.evaluation import ConfusionMatrix, top_k_accuracy
-from mmengine import list_from_file, load
+from mmengine import list_from_file
+
+from respike_mmaction.checkpoints import read_dump
 
 
 def table(matrix, classes):
@@ -24,7 +26,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    samples = load(args.dump)
+    samples = read_dump(args.dump)
     classes = list_from_file(args.label_file)
     scores = torch.stack([s['pred_score'] for s in samples])  # (N, C)
     truth = torch.tensor([int(s['gt_label']) for s in samples])
