@@ -119,6 +119,11 @@ class ResilientVideoDataset(VideoDataset):
         if decode_timeout is not None and decode_timeout <= 0:
             raise ValueError('decode_timeout must be positive or None, '
                              f'but got {decode_timeout}')
+        if kwargs.get('multi_class') and kwargs.get('num_classes') is None:
+            raise ValueError(
+                'num_classes=None is not allowed for ResilientVideoDataset '
+                'with multi_class=True: a label is a vector of so many zeros '
+                'and ones')
         self.on_error = on_error
         self.max_skip_ratio = max_skip_ratio
         self.decode_timeout = decode_timeout

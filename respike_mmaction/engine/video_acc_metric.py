@@ -1,14 +1,21 @@
 """Accuracy per video, per class, and the confusion matrix as a file."""
 import csv
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import torch
-from mmaction.evaluation import AccMetric, ConfusionMatrix
+import numpy as np
+from mmaction.evaluation import (
+    AccMetric,
+    ConfusionMatrix,
+    mean_average_precision,
+)
 from mmaction.registry import METRICS
 from mmengine.logging import MMLogger, print_log
 
 __all__ = ['VideoAccMetric']
+
+SINGLE_LABEL = ('top_k_accuracy', 'mean_class_accuracy')
+MULTI_LABEL = ('mean_average_precision', 'mmit_mean_average_precision')
 
 
 @METRICS.register_module()
@@ -19,13 +26,20 @@ class VideoAccMetric(AccMetric):
     them (``average_clips``). A video that could not be read (see
     ``on_error='count_wrong'`` of :class:`ResilientVideoDataset`) is a wrong
     answer in every number, also where k is not smaller than the number of
-    classes.
+    classes; none of its labels counts as found in an average precision.
 
     Args:
-        class_report (bool): Whether to write ``confusion_matrix.csv`` (rows
-            are true classes, columns predicted ones, the last column the
-            unreadable videos) and ``class_accuracy.csv`` beside the log
-            file, for single-label data. The classes are named if the
+        metric_list (str | tuple[str], optional): ``'top_k_accuracy'`` and
+            ``'mean_class_accuracy'`` where a video has one label;
+            ``'mean_average_precision'`` (over classes) and
+            ``'mmit_mean_average_precision'`` (over videos) where it may have
+            several (``multi_class=True`` of the dataset). Defaults to None:
+            the first two for one label, the third for several.
+        class_report (bool): Whether to write a report beside the log file:
+            ``confusion_matrix.csv`` (rows are true classes, columns predicted
+            ones, the last column the unreadable videos) and
+            ``class_accuracy.csv``, or, for several labels a video,
+            ``class_average_precision.csv``. The classes are named if the
             dataset has ``metainfo=dict(classes=...)``. Defaults to False.
         report_dir (str, optional): Another folder for these files. Defaults
             to None.
@@ -33,10 +47,12 @@ class VideoAccMetric(AccMetric):
     """
 
     def __init__(self,
+                 metric_list: str | tuple[str, ...] | None = None,
                  class_report: bool = False,
                  report_dir: str | None = None,
                  **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(metric_list=metric_list or SINGLE_LABEL, **kwargs)
+        self.by_default = metric_list is None
         self.class_report = class_report
         self.report_dir = report_dir
 
@@ -46,21 +62,39 @@ class VideoAccMetric(AccMetric):
         Args:
             data_batch (Sequence): Not used.
             data_samples (Sequence): Outputs of the model.
+
+        Raises:
+            ValueError: If ``metric_list`` is not for such labels.
         """
         super().process(data_batch, data_samples)
+        self._choose_metrics(_is_multi_label(self.results))
         for result, sample in zip(
                 self.results[-len(data_samples):], data_samples, strict=True):
             result['unreadable'] = sample.get('unreadable', False)
 
+    def _choose_metrics(self, multi_label: bool) -> None:
+        fitting = MULTI_LABEL if multi_label else SINGLE_LABEL
+        if self.by_default:
+            self.metrics = MULTI_LABEL[:1] if multi_label else SINGLE_LABEL
+        for name in self.metrics:
+            if name not in fitting:
+                kind = 'several labels' if multi_label else 'one label'
+                raise ValueError(
+                    f'metric_list={self.metrics} of VideoAccMetric is not '
+                    f'allowed: the videos have {kind} each, for which there '
+                    f'are {fitting}')
+
     def compute_metrics(self, results: list) -> dict:
-        """Compute the accuracies over all videos.
+        """Compute the numbers over all videos.
 
         Args:
             results (list): What :meth:`process` kept, of all ranks.
 
         Returns:
-            dict: ``top<k>`` and ``mean1``, as configured.
+            dict: ``top<k>``, ``mean1``, ``mean_average_precision`` and
+            ``mmit_mean_average_precision``, as configured.
         """
+        self._choose_metrics(_is_multi_label(results))
         metrics = super().compute_metrics(results)
         readable = [r for r in results if not r['unreadable']]
         if len(readable) < len(results):
@@ -68,29 +102,40 @@ class VideoAccMetric(AccMetric):
             of_readable = (
                 super().compute_metrics(readable) if readable else {})
             for name in metrics:
-                if name.startswith('top'):
+                if name.startswith(('top', 'mmit')):  # means over videos
                     metrics[name] = (of_readable.get(name, 0.) *
                                      len(readable) / len(results))
+            if 'mean_average_precision' in metrics:
+                metrics['mean_average_precision'] = np.nanmean(
+                    [ap for *_, ap in _average_precisions(results)])
         if self.class_report:
             self._write_report(results)
         return metrics
 
     def _write_report(self, results: list) -> None:
         num_classes = len(results[0]['pred'])
-        matrix = ConfusionMatrix.calculate(
-            [num_classes if r['unreadable'] else int(r['pred'].argmax())
-             for r in results], [r['label'] for r in results],
-            num_classes=num_classes + 1)[:num_classes]
+        names = self._class_names(num_classes)
+        if _is_multi_label(results):
+            tables = {
+                'class_average_precision.csv':
+                _precision_table(names, _average_precisions(results))
+            }
+        else:
+            matrix = ConfusionMatrix.calculate(
+                [num_classes if r['unreadable'] else int(r['pred'].argmax())
+                 for r in results], [r['label'] for r in results],
+                num_classes=num_classes + 1)[:num_classes].tolist()
+            tables = {
+                'confusion_matrix.csv': _matrix_table(names, matrix),
+                'class_accuracy.csv': _accuracy_table(names, matrix)
+            }
         folder = self.report_dir or osp.dirname(
             MMLogger.get_current_instance().log_file or '')
-        names = self._class_names(num_classes)
-        self._write_matrix(osp.join(folder, 'confusion_matrix.csv'), names,
-                           matrix)
-        self._write_classes(osp.join(folder, 'class_accuracy.csv'), names,
-                            matrix)
-        print_log(
-            f'confusion_matrix.csv and class_accuracy.csv are in '
-            f'{folder or "."}', 'current')
+        for name, rows in tables.items():
+            with open(osp.join(folder, name), 'w', newline='',
+                      encoding='utf-8') as file:
+                csv.writer(file).writerows(rows)
+        print_log(f'{" and ".join(tables)}: in {folder or "."}', 'current')
 
     def _class_names(self, num_classes: int) -> list[str]:
         names = (self.dataset_meta or {}).get('classes')
@@ -99,22 +144,50 @@ class VideoAccMetric(AccMetric):
             return list(names)
         return [str(i) for i in range(num_classes)]
 
-    @staticmethod
-    def _write_matrix(path: str, names: list[str],
-                      matrix: torch.Tensor) -> None:
-        with open(path, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.writer(file)
-            writer.writerow(['true class', *names, 'unreadable'])
-            for name, row in zip(names, matrix.tolist(), strict=True):
-                writer.writerow([name, *row])
 
-    @staticmethod
-    def _write_classes(path: str, names: list[str],
-                       matrix: torch.Tensor) -> None:
-        with open(path, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.writer(file)
-            writer.writerow(['class', 'name', 'videos', 'right', 'accuracy'])
-            for i, row in enumerate(matrix.tolist()):
-                videos = sum(row)
-                share = f'{row[i] / videos:.4f}' if videos else ''
-                writer.writerow([i, names[i], videos, row[i], share])
+def _is_multi_label(results: list) -> bool:
+    return isinstance(results[0]['label'], np.ndarray)
+
+
+def _average_precisions(results: list) -> list[tuple[int, int, float]]:
+    """Of each class: its videos, the unreadable ones, average precision.
+
+    A label of an unreadable video is never found, whatever the threshold:
+    the recall, and with it the area below the curve, shrinks by its share.
+    """
+    labels = np.stack([r['label'] for r in results]) == 1  # (videos, classes)
+    unreadable = np.array([r['unreadable'] for r in results], bool)
+    scores = np.stack([r['pred'] for r in results])[~unreadable]
+    table = []
+    for c, found in enumerate(labels.T):
+        videos, lost = int(found.sum()), int(found[unreadable].sum())
+        precision = 0. if videos else np.nan
+        if videos > lost:
+            precision = (mean_average_precision(
+                scores[:, c:c + 1], found[~unreadable, None]) *
+                         (videos - lost) / videos)
+        table.append((videos, lost, precision))
+    return table
+
+
+def _precision_table(names: list[str], table: list) -> Iterable[list]:
+    yield ['class', 'name', 'videos', 'unreadable', 'average precision']
+    for i, (videos, lost, precision) in enumerate(table):
+        share = f'{precision:.4f}' if videos else ''
+        yield [i, names[i], videos, lost, share]
+
+
+def _matrix_table(names: list[str],
+                  matrix: list[list[int]]) -> Iterable[list]:
+    yield ['true class', *names, 'unreadable']
+    for name, row in zip(names, matrix, strict=True):
+        yield [name, *row]
+
+
+def _accuracy_table(names: list[str],
+                    matrix: list[list[int]]) -> Iterable[list]:
+    yield ['class', 'name', 'videos', 'right', 'accuracy']
+    for i, row in enumerate(matrix):
+        videos = sum(row)
+        share = f'{row[i] / videos:.4f}' if videos else ''
+        yield [i, names[i], videos, row[i], share]

@@ -384,6 +384,12 @@ def test_wrong_arguments(tmp_path, good, argument, value):
             annotate(tmp_path, good), PIPELINE, **{argument: value})
 
 
+def test_several_labels_need_the_number_of_classes(tmp_path, good):
+    with pytest.raises(ValueError, match='num_classes=None.*multi_class'):
+        ResilientVideoDataset(
+            annotate(tmp_path, good), PIPELINE, multi_class=True)
+
+
 def test_label_out_of_range(tmp_path, good):
     with pytest.raises(ValueError, match='list.txt:3: .*label 2 is out of'):
         build(annotate(tmp_path, good), num_classes=2)

@@ -48,10 +48,13 @@ class CrossAttentionFusion(BaseHead):
         in_channels (int, optional): Input channels of the classifier, if
             they are to be checked. Defaults to None.
         **kwargs: Arguments of ``BaseHead``: ``loss_cls``,
-            ``label_smooth_eps``, ``topk``, ``average_clips`` ...
+            ``label_smooth_eps``, ``topk``, ``average_clips`` ... With
+            ``multi_class=True`` (several labels a video, trained with
+            ``loss_cls=dict(type='BCELossWithLogits')``) the probabilities
+            that ``average_clips='prob'`` averages are sigmoids.
 
     Raises:
-        ValueError: For channels that do not fit.
+        ValueError: For channels or a number of classes that do not fit.
     """
 
     def __init__(self,
@@ -65,6 +68,10 @@ class CrossAttentionFusion(BaseHead):
                  with_cp: bool = False,
                  in_channels: int | None = None,
                  **kwargs) -> None:
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(
+                f'num_classes={num_classes!r} is not allowed for '
+                'CrossAttentionFusion: it is a positive integer')
         stages = range(4) if downsample else range(1, 4)
         self._check_channels(key_channels, spiking_channels, head_channels,
                              stages)
@@ -171,3 +178,18 @@ class CrossAttentionFusion(BaseHead):
         spikes = spikes.unflatten(0, (keys.shape[0], -1)).mean(1)
         logits = self.fc_cls(self.dropout(torch.cat((keys, spikes), dim=1)))
         return logits.unflatten(0, (-1, num_groups)).mean(1)
+
+    def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
+        """Average the class scores of a video's views.
+
+        Args:
+            cls_scores (Tensor): Logits, (N*V, num_classes).
+            num_segs (int): Views V of a video. Defaults to 1.
+
+        Returns:
+            Tensor: By ``average_clips``, (N, num_classes), or the logits,
+            (N, V, num_classes), for None.
+        """
+        if self.multi_class and self.average_clips == 'prob':
+            return cls_scores.sigmoid().unflatten(0, (-1, num_segs)).mean(1)
+        return super().average_clip(cls_scores, num_segs)

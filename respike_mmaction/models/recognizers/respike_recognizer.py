@@ -70,6 +70,7 @@ class ReSpikeRecognizer(BaseRecognizer):
                 f'does not fit stride={stride}: a group has stride - 1 = '
                 f'{self.num_steps} residual steps; leave num_steps out')
         self._check_test_cfg(test_cfg)
+        self._check_head(cls_head)
         super().__init__(
             backbone=backbone,
             train_cfg=train_cfg,
@@ -116,6 +117,18 @@ class ReSpikeRecognizer(BaseRecognizer):
                     'allowed: key frames, residual frames and labels would be '
                     'of different videos; use ReSpikeDataPreprocessor(mean, '
                     'std, blending=...), which draws once for all three')
+
+    @staticmethod
+    def _check_head(cls_head: ConfigType) -> None:
+        kind = cls_head.get('type')
+        head = MODELS.get(kind) if isinstance(kind, str) else kind
+        if head is not None and not hasattr(head, 'fuse_with'):
+            raise ValueError(
+                f'cls_head of type {head.__name__} is not allowed for '
+                'ReSpikeRecognizer: its head joins the two branches after '
+                'every stage, too (the weights cls_head.fusions.*), which '
+                'CrossAttentionFusion and its subclasses do. For features '
+                "leave the head and call the model with mode='tensor'")
 
     def _key_channels(self) -> tuple[int, ...]:
         """Channels of the key backbone's maps, read off a small run."""

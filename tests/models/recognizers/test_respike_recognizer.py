@@ -23,8 +23,8 @@ def config(stride=4, num_frames=8, head=None, backbone=None, keys=None,
         key_backbone=keys or SMALL_KEYS,
         backbone={'type': 'SpikingResNet', 'depth': 10, 'base_channels': 32,
                   **(backbone or {})},
-        cls_head=dict(type='CrossAttentionFusion', num_classes=5,
-                      average_clips='prob', **(head or {})),
+        cls_head={'type': 'CrossAttentionFusion', 'num_classes': 5,
+                  'average_clips': 'prob', **(head or {})},
         data_preprocessor=dict(
             type='MultiModalDataPreprocessor',
             preprocessors=dict(
@@ -229,6 +229,10 @@ def test_too_small_frames_are_refused():
     (dict(backbone=dict(base_channels=8), head=dict(downsample=False)),
      r'spiking_channels=\(8, .*multiple of 32'),
     (dict(head=dict(head_channels=0)), 'head_channels=0.*positive integer'),
+    (dict(head=dict(num_classes=None)), 'num_classes=None.*positive integer'),
+    # what clip_feature_extraction.py and the like put there
+    (dict(head=dict(type='FeatureHead')),
+     r"FeatureHead is not .*cls_head\.fusions.*mode='tensor'"),
     (dict(keys=dict(type='ResNet', depth=18)),
      r'ResNet returns 1 map\(s\).*out_indices'),
     (dict(keys=dict(type='ResNetTSM', depth=18, num_segments=8,
