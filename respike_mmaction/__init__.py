@@ -8,6 +8,10 @@ from . import compat  # first: it mends what the imports below rely on
 
 compat.apply()
 
+from . import config_references  # noqa: E402
+
+config_references.install()
+
 from . import datasets, engine, models  # noqa: E402
 from .version import __version__  # noqa: E402
 

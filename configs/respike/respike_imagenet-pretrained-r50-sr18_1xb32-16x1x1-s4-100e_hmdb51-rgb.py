@@ -5,7 +5,10 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-model = dict(cls_head=dict(num_classes=51))
+model = dict(
+    stride='${clip.stride}',
+    num_frames='${clip.num_frames}',
+    cls_head=dict(num_classes='${num_classes}'))
 
 # lr 1e-4 belongs to a batch of 32: train.py --auto-scale-lr fits it to yours
 auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -6,7 +6,10 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-model = dict(stride=2, cls_head=dict(num_classes=400))
+model = dict(
+    stride='${clip.stride}',
+    num_frames='${clip.num_frames}',
+    cls_head=dict(num_classes='${num_classes}'))
 
 # lr 1e-4 belongs to 8 x 16 clips: train.py --auto-scale-lr fits it to yours
 auto_scale_lr = dict(enable=False, base_batch_size=128)

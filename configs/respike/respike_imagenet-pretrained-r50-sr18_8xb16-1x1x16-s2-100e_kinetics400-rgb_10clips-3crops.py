@@ -3,16 +3,10 @@
 # 10/11 of the segment.
 _base_ = 'respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_kinetics400-rgb.py'  # noqa: E501
 
-test_pipeline = [
-    dict(type='VideoInit', decoder='{{$RESPIKE_DECODER:decord}}'),
-    dict(type='UniformSample', clip_len=16, num_clips=10, test_mode=True),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='ThreeCrop', crop_size=256),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='ResidualFrameTransform', stride=2, num_frames=16),
-    dict(
-        type='PackActionInputs',
-        collect_keys=('key_frames', 'residual_frames'))
-]
-test_dataloader = dict(batch_size=1, dataset=dict(pipeline=test_pipeline))
+views = dict(
+    sampling='UniformSample',
+    clip_len='${clip.num_frames}',
+    num_clips=10,
+    crop='ThreeCrop',
+    crop_size='${clip.short_side}')
+test_dataloader = dict(batch_size=1)

@@ -4,20 +4,14 @@
 _base_ = 'respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_kinetics400-rgb.py'  # noqa: E501
 
 model = dict(
-    data_preprocessor=dict(published_kinetics_normalization=True))
+    data_preprocessor=dict(
+        published_kinetics_normalization=True,
+        num_frames='${clip.num_frames}'))
 
-# ... so the pipelines end in plain frames
-train_pipeline = [
-    *[t for t in _base_.train_pipeline[:-1]
-      if t.type != 'ResidualFrameTransform'],
-    dict(type='PackActionInputs')
-]
-val_pipeline = [
-    *[t for t in _base_.val_pipeline[:-1]
-      if t.type != 'ResidualFrameTransform'],
-    dict(type='PackActionInputs')
-]
-test_pipeline = val_pipeline
+end = [dict(type='PackActionInputs')]  # no split
+train_pipeline = [*_base_.train_pipeline[:-2], *end]
+val_pipeline = [*_base_.val_pipeline[:-2], *end]
+test_pipeline = [*_base_.test_pipeline[:-2], *end]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))

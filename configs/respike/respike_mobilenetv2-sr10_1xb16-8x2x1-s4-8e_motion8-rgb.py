@@ -4,13 +4,14 @@ _base_ = [
     '../_base_/models/respike_r50.py', '../_base_/default_runtime.py'
 ]
 
-num_frames, stride = 8, 4  # two groups of a key and three residual frames
-size = 64
+# two groups of a key and three residual frames
+clip = dict(num_frames=8, stride=4, frame_interval=2, size=64)
+num_classes = 8
 max_epochs = 8
 
 model = dict(
-    stride=stride,
-    num_frames=num_frames,
+    stride='${clip.stride}',
+    num_frames='${clip.num_frames}',
     channels_last=False,  # wins on larger maps only
     key_backbone=dict(
         _delete_=True,
@@ -22,11 +23,9 @@ model = dict(
         base_channels=32,
         # minutes of training do not pay for a compilation
         neuron=dict(backend='torch')),
-    cls_head=dict(num_classes=8))
+    cls_head=dict(num_classes='${num_classes}'))
 
-dataset_type = 'ResilientVideoDataset'
 data_root = 'data/motion8/'
-data_prefix = dict(video=data_root)
 # RESPIKE_DECODER=pyav where decord cannot be imported (ARM, macOS)
 decoder = '{{$RESPIKE_DECODER:decord}}'
 collect_keys = ('key_frames', 'residual_frames')
@@ -36,33 +35,43 @@ train_pipeline = [
     dict(type='VideoInit', decoder=decoder),
     dict(
         type='SampleFrames',
-        clip_len=num_frames,
-        frame_interval=2,
+        clip_len='${clip.num_frames}',
+        frame_interval='${clip.frame_interval}',
         num_clips=1),
     dict(type='VideoDecode'),
     dict(
         type='RandomResizedCrop',
         area_range=(0.75, 1.0),
         aspect_ratio_range=(0.9, 1.1)),
-    dict(type='Resize', scale=(size, size), keep_ratio=False),
+    dict(
+        type='Resize',
+        scale=('${clip.size}', '${clip.size}'),
+        keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
     dict(
-        type='ResidualFrameTransform', stride=stride, num_frames=num_frames),
+        type='ResidualFrameTransform',
+        stride='${clip.stride}',
+        num_frames='${clip.num_frames}'),
     dict(type='PackActionInputs', collect_keys=collect_keys)
 ]
 val_pipeline = [
     dict(type='VideoInit', decoder=decoder),
     dict(
         type='SampleFrames',
-        clip_len=num_frames,
-        frame_interval=2,
+        clip_len='${clip.num_frames}',
+        frame_interval='${clip.frame_interval}',
         num_clips=1,
         test_mode=True),
     dict(type='VideoDecode'),
-    dict(type='Resize', scale=(size, size), keep_ratio=False),
+    dict(
+        type='Resize',
+        scale=('${clip.size}', '${clip.size}'),
+        keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
     dict(
-        type='ResidualFrameTransform', stride=stride, num_frames=num_frames),
+        type='ResidualFrameTransform',
+        stride='${clip.stride}',
+        num_frames='${clip.num_frames}'),
     dict(type='PackActionInputs', collect_keys=collect_keys)
 ]
 test_pipeline = val_pipeline
@@ -73,10 +82,10 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        ann_file=data_root + 'motion8_train_list_videos.txt',
-        data_prefix=data_prefix,
-        num_classes=8,
+        type='ResilientVideoDataset',
+        ann_file='${data_root}motion8_train_list_videos.txt',
+        data_prefix=dict(video='${data_root}'),
+        num_classes='${num_classes}',
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=16,
@@ -84,10 +93,10 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
-        ann_file=data_root + 'motion8_val_list_videos.txt',
-        data_prefix=data_prefix,
-        num_classes=8,
+        type='ResilientVideoDataset',
+        ann_file='${data_root}motion8_val_list_videos.txt',
+        data_prefix=dict(video='${data_root}'),
+        num_classes='${num_classes}',
         pipeline=val_pipeline,
         test_mode=True))
 test_dataloader = val_dataloader

@@ -10,35 +10,21 @@ model = dict(
     # the mean cancels in a residual
     data_preprocessor=dict(mean=[0., 0., 0.]))
 
-num_frames = 16
+clip = dict(stride=4)
 residual = dict(
     type='ResidualFrameTransform',
-    stride=4,
-    num_frames=num_frames,
+    stride='${clip.stride}',
+    num_frames='${clip.num_frames}',
     keep='residual')
+end = [residual, dict(type='PackActionInputs')]  # that of the base differs
 train_pipeline = [
-    dict(type='VideoInit', decoder=_base_.decoder),
-    dict(type='SampleFrames', clip_len=1, num_clips=num_frames),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='RandomResizedCrop'),
-    dict(type='Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCHW'), residual,
-    dict(type='PackActionInputs')
+    *_base_.train_pipeline[:4],
+    dict(type='RandomResizedCrop'),  # for MultiScaleCrop
+    *_base_.train_pipeline[5:-2],
+    *end
 ]
-val_pipeline = [
-    dict(type='VideoInit', decoder=_base_.decoder),
-    dict(
-        type='SampleFrames', clip_len=1, num_clips=num_frames,
-        test_mode=True),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='FormatShape', input_format='NCHW'), residual,
-    dict(type='PackActionInputs')
-]
-test_pipeline = val_pipeline
+val_pipeline = [*_base_.val_pipeline[:-2], *end]
+test_pipeline = [*_base_.test_pipeline[:-2], *end]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))

@@ -6,13 +6,14 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-num_segments = 8
+clip = dict(num_frames=8)
 model = dict(
     type='Recognizer2D',
-    backbone=dict(type='SpikingResNet', depth=18, num_steps=num_segments),
+    backbone=dict(
+        type='SpikingResNet', depth=18, num_steps='${clip.num_frames}'),
     cls_head=dict(
         type='TSNHead',
-        num_classes=400,
+        num_classes='${num_classes}',
         in_channels=512,
         dropout_ratio=0.4,
         average_clips='prob'),
@@ -22,31 +23,15 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         format_shape='NCHW'))
 
+end = [dict(type='PackActionInputs')]  # no split
 train_pipeline = [
-    dict(type='VideoInit', decoder=_base_.decoder),
-    dict(type='SampleFrames', clip_len=1, num_clips=num_segments),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='RandomResizedCrop'),
-    dict(type='Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs')
+    *_base_.train_pipeline[:4],
+    dict(type='RandomResizedCrop'),  # for MultiScaleCrop
+    *_base_.train_pipeline[5:-2],
+    *end
 ]
-val_pipeline = [
-    dict(type='VideoInit', decoder=_base_.decoder),
-    dict(
-        type='SampleFrames',
-        clip_len=1,
-        num_clips=num_segments,
-        test_mode=True),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(-1, 256)),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs')
-]
-test_pipeline = val_pipeline
+val_pipeline = [*_base_.val_pipeline[:-2], *end]
+test_pipeline = [*_base_.test_pipeline[:-2], *end]
 
 train_dataloader = dict(
     batch_size=32, dataset=dict(pipeline=train_pipeline))

@@ -1,5 +1,6 @@
 """The ReSpike recognizer: key-frame and spiking branch, joined stage-wise."""
 import copy
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,12 @@ from ..pretrained import check_pretrained
 MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
 
 
+def _takes(kind: str | type | None, name: str) -> bool:
+    """Whether a registered model is built with an argument."""
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return cls is not None and name in inspect.signature(cls).parameters
+
+
 @MODELS.register_module()
 class ReSpikeRecognizer(BaseRecognizer):
     """ReSpike (arXiv 2409.01564): residual frames through a spiking network.
@@ -25,8 +32,9 @@ class ReSpikeRecognizer(BaseRecognizer):
 
     Args:
         key_backbone (dict): Backbone of the key frames with four output maps,
-            such as MMAction2's ``ResNet(out_indices=(0, 1, 2, 3))``. The
-            paper uses ResNet-50 and ResNet-18 with ImageNet weights.
+            such as MMAction2's ``ResNet(out_indices=(0, 1, 2, 3))``;
+            ``num_segments`` (``ResNetTSM``) is set here. The paper uses
+            ResNet-50 and ResNet-18 with ImageNet weights.
         backbone (dict): ``SpikingResNet``; ``num_steps`` is set here.
         cls_head (dict): ``CrossAttentionFusion``; the channels are read from
             the two backbones.
@@ -63,7 +71,8 @@ class ReSpikeRecognizer(BaseRecognizer):
         self.num_steps = stride - 1
         self.stride = stride
         self.num_frames = num_frames
-        backbone, cls_head = copy.deepcopy((backbone, cls_head))
+        key_backbone, backbone, cls_head = copy.deepcopy(
+            (key_backbone, backbone, cls_head))
         if backbone.setdefault('num_steps', self.num_steps) != self.num_steps:
             raise ValueError(
                 f'num_steps={backbone["num_steps"]} of the spiking backbone '
@@ -78,6 +87,8 @@ class ReSpikeRecognizer(BaseRecognizer):
             data_preprocessor=data_preprocessor)
         self.init_cfg = init_cfg
         self._check_blending()
+        if _takes(key_backbone.get('type'), 'num_segments'):  # ResNetTSM
+            key_backbone.setdefault('num_segments', self.num_groups)
         self.key_backbone = MODELS.build(key_backbone)
         if tuple(getattr(self.backbone, 'out_indices', (3, ))) != (3, ):
             raise ValueError(
