@@ -1,4 +1,5 @@
 """Every config in configs/respike: its name is true and it tests a video."""
+import copy
 import re
 from pathlib import Path
 
@@ -89,13 +90,14 @@ def small(inputs):
     return inputs[..., a:a + 64, b:b + 64]
 
 
+def item(pipeline, video, label=0):
+    return Compose(pipeline)(
+        dict(filename=video, label=label, start_index=0, modality='RGB'))
+
+
 def batch(pipeline, video, label):
     """A batch of one video, as the data loader gives it."""
-    compose = Compose(pipeline)
-    data = pseudo_collate([
-        compose(dict(filename=video, label=label, start_index=0,
-                     modality='RGB'))
-    ])
+    data = pseudo_collate([item(pipeline, video, label)])
     return dict(data, inputs=small(data['inputs']))
 
 
@@ -147,3 +149,40 @@ def test_amp_goes_off_by_one_option(config):
     built = build_optim_wrapper(model, changed.optim_wrapper)
     assert type(built) is OptimWrapper
     built.update_params(model(torch.ones(1, 1)).sum())
+
+
+def test_a_clip_is_written_once(config, video):
+    """Frames, groups, size and classes change in one place for all parts."""
+    config = copy.deepcopy(config)
+    spread = 'frame_interval' not in config.clip  # over the video
+    config.merge_from_dict({
+        'clip.num_frames': 12, 'clip.stride': 3, 'clip.size': 64,
+        'num_classes': 7, 'data_root': 'elsewhere/',
+        **({'clip.short_side': 72} if spread else {'clip.frame_interval': 3})})
+    model = config.model
+    assert model.cls_head.num_classes == 7
+    if model.type == 'ReSpikeRecognizer':
+        assert (model.stride, model.num_frames) == (3, 12)
+        assert model.data_preprocessor.get('num_frames', 12) == 12
+    elif model.backbone.type == 'SpikingResNet':
+        assert model.backbone.num_steps == 12
+    for phase in ('train', 'val', 'test'):
+        dataset = config[f'{phase}_dataloader'].dataset
+        assert dataset.num_classes == 7
+        assert dataset.ann_file.startswith('elsewhere/')
+        assert dataset.data_prefix.video.startswith('elsewhere/')
+        assert dataset.pipeline == config[f'{phase}_pipeline']
+        sampling = dataset.pipeline[1]
+        assert sampling.get('frame_interval', 1) == (1 if spread else 3)
+        inputs = item(dataset.pipeline, video)['inputs']
+        if phase == 'test' and crops(config):
+            views, size = 30, 72 if spread else 64
+        else:
+            views, size = 1, 64
+        if isinstance(inputs, dict):
+            assert inputs['key_frames'].shape == (views, 4, 3, size, size)
+            assert inputs['residual_frames'].shape == (
+                views, 4, 2, 3, size, size)
+        else:  # all frames, or the residual ones
+            number = 8 if 'residual-' in config.filename else 12
+            assert inputs.shape == (number, 3, size, size)

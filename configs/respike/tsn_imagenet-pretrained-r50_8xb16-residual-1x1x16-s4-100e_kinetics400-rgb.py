@@ -7,6 +7,7 @@ _base_ = [
 ]
 
 model = dict(
+    cls_head=dict(num_classes='${num_classes}'),
     # the mean cancels in a residual
     data_preprocessor=dict(mean=[0., 0., 0.]))
 
