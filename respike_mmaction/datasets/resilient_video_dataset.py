@@ -1,14 +1,14 @@
 """A video dataset for folders in which some videos cannot be read."""
-import atexit
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
+from multiprocessing import reduction
+from tempfile import TemporaryFile
 from threading import Thread
+from typing import Any
 
 import torch
 from mmaction.datasets import VideoDataset
@@ -27,12 +27,35 @@ __all__ = ['ResilientVideoDataset', 'UnreadableVideoSample']
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
 
 
-def _scratch_file() -> str:
-    """An empty file that is removed when this process ends."""
-    handle, path = tempfile.mkstemp(prefix='skipped_videos_')
-    os.close(handle)
-    atexit.register(Path(path).unlink, missing_ok=True)
-    return path
+class _SharedLines:
+    """Lines that this process and its workers append to one file.
+
+    The file has no name, so nothing is left of it however they end. Workers
+    get it as they get any open file, whether forked or spawned.
+    """
+
+    def __init__(self, handle: int | None = None) -> None:
+        # open as long as this object is
+        self._file = (TemporaryFile() if handle is None  # noqa: SIM115
+                      else os.fdopen(handle, 'r+b'))
+
+    def append(self, line: str) -> None:
+        os.write(self._file.fileno(), f'{line}\n'.encode())
+
+    def read(self) -> list[str]:
+        handle = self._file.fileno()  # pread: they share the position
+        return os.pread(handle, os.fstat(handle).st_size,
+                        0).decode().splitlines()
+
+    def __reduce__(self) -> tuple:
+        return _received, (reduction.DupFd(self._file.fileno()), )
+
+    def __deepcopy__(self, memo: dict) -> '_SharedLines':
+        return self
+
+
+def _received(handle: Any) -> _SharedLines:
+    return _SharedLines(handle.detach())
 
 
 class _VideoHangsError(VideoReadError):
@@ -166,7 +189,7 @@ class ResilientVideoDataset(VideoDataset):
                 len(self), dtype=torch.uint8).share_memory_()
             # Reasons from all processes, also those that were spawned and
             # have no logger: lines of JSON, [number of the video, reason].
-            self._reasons_file = _scratch_file()
+            self._reported = _SharedLines()
             self._reasons = {}
 
     def __getitem__(self, idx: int) -> dict:
@@ -288,8 +311,7 @@ class ResilientVideoDataset(VideoDataset):
         if not known_before:
             # level ERROR: on other ranks than 0 nothing else is shown
             print_log(f'unreadable video: {error}', 'current', logging.ERROR)
-            with open(self._reasons_file, 'a', encoding='utf-8') as file:
-                file.write(json.dumps([idx, str(error)]) + '\n')
+            self._reported.append(json.dumps([idx, str(error)]))
         if self.test_mode:
             return
         bad = int((self._status >= _BAD).sum())
@@ -309,9 +331,8 @@ class ResilientVideoDataset(VideoDataset):
         status = self._status.clone()
         dist.all_reduce(status, 'max')
         self._status.copy_(status)
-        lines = Path(self._reasons_file).read_text(encoding='utf-8')
         for rows in dist.all_gather_object(
-                [json.loads(line) for line in lines.splitlines()]):
+                [json.loads(line) for line in self._reported.read()]):
             for idx, reason in rows:
                 self._reasons.setdefault(idx, reason)
 

@@ -1,5 +1,6 @@
 """A training set full of damaged videos, and what becomes of each."""
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from respike_mmaction.datasets.resilient_video_dataset import (
     UnreadableVideoSample,
 )
 from respike_mmaction.datasets.video_reader import VideoReadError
+from tests.conftest import ROOT
 from tests.processes import run
 from tests.videos import damage_many, frame_number, write_video
 
@@ -232,6 +234,32 @@ def test_nothing_readable_ends(tmp_path):
     dataset = build(annotate(tmp_path, paths), max_skip_ratio=1.)
     with pytest.raises(VideoReadError, match='no readable video in 1001'):
         dataset[0]
+
+
+KILLED = """
+import os, signal, sys
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+from tests.datasets.test_resilient_video_dataset import build
+init_default_scope('mmaction')
+dataset = build(sys.argv[1], test_mode=True, on_error='count_wrong')
+len(list(DataLoader(dataset, batch_size=None, num_workers=1)))
+assert len(dataset.skipped_videos()) == 1
+dataset.share_skipped()
+assert len(dataset.skipped_reasons()) == 1
+os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGKILL'])
+def test_nothing_is_left_behind(tmp_path, good, name):
+    scratch = tmp_path / 'scratch'
+    scratch.mkdir()
+    ann_file = annotate(tmp_path, [*good, tmp_path / 'missing.mp4'])
+    result = run([sys.executable, '-c', KILLED, ann_file, name], check=False,
+                 cwd=ROOT, env={**os.environ, 'TMPDIR': str(scratch)})
+    assert result.returncode == -getattr(signal, name), result.stdout
+    assert not list(scratch.iterdir())
 
 
 def test_video_that_does_not_end_is_given_up(tmp_path, good):
