@@ -324,29 +324,28 @@ def mend_cpu_amp() -> None:
 
 
 def mend_bfloat16_scores() -> None:
-    """Let any head give its scores as float32 where they are bfloat16.
+    """Give loss and prediction of any head float32 scores for bfloat16 ones.
 
     ``BaseHead`` takes the top-k accuracy and ``AccMetric`` keeps the scores
     in NumPy, which has no bfloat16.
     """
-    from mmaction.models.heads import BaseHead
+    from mmaction.models.heads import BaseHead, OmniHead, RGBPoseHead
 
     def make(upstream: Callable) -> Callable:
 
-        def init(self: Any, *args, **kwargs) -> None:
-            upstream(self, *args, **kwargs)
-            self.register_forward_hook(_without_bfloat16)
+        def by_feat(self: Any, cls_scores: Any, data_samples: Any) -> Any:
+            return upstream(self, _without_bfloat16(cls_scores), data_samples)
 
-        return init
+        return by_feat
 
-    _replace(BaseHead, '__init__', make)
+    for head in (BaseHead, OmniHead, RGBPoseHead):
+        for name in ('loss_by_feat', 'predict_by_feat'):
+            if name in vars(head):
+                _replace(head, name, make)
 
 
-def _without_bfloat16(head: Any, inputs: tuple, scores: Any) -> Any:
+def _without_bfloat16(scores: Any) -> Any:
     import torch
-    if isinstance(scores, dict):  # RGBPoseHead
-        return {name: _without_bfloat16(head, inputs, score)
-                for name, score in scores.items()}
-    if isinstance(scores, torch.Tensor) and scores.dtype == torch.bfloat16:
-        return scores.float()
-    return scores
+    if isinstance(scores, dict):  # of RGBPoseHead
+        return {name: _without_bfloat16(x) for name, x in scores.items()}
+    return scores.float() if scores.dtype == torch.bfloat16 else scores

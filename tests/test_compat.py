@@ -42,7 +42,7 @@ def patched_objects():
         CheckpointHook.before_train,
         dist_utils._init_dist_pytorch, MMDistributedDataParallel.__init__,
         AmpOptimWrapper.__init__, AmpOptimWrapper.state_dict,
-        BaseHead.__init__
+        BaseHead.loss_by_feat, BaseHead.predict_by_feat
     ]
 
 
@@ -393,9 +393,14 @@ def test_bfloat16_scores_of_any_head_reach_loss_and_metric():
 
 
 def test_bfloat16_scores_of_a_head_with_two_answers():
+    samples = [ActionDataSample().set_gt_label(label) for label in (2, 0)]
     head = MODELS.build(
         dict(type='RGBPoseHead', num_classes=3, in_channels=(4, 5),
+             loss_components=['rgb', 'pose'],
              average_clips='score')).bfloat16()
     x = [torch.randn(2, c, 1, 2, 2, dtype=torch.bfloat16) for c in (4, 5)]
-    assert {k: v.dtype for k, v in head(x).items()} == dict(
+    losses = head.loss(x, samples)
+    assert {'rgb_top1_acc', 'pose_top1_acc'} <= losses.keys()
+    scores = head.predict(x, samples)[0].pred_score
+    assert {k: v.dtype for k, v in scores.items()} == dict(
         rgb=torch.float32, pose=torch.float32)

@@ -64,15 +64,30 @@ class VideoAccMetric(AccMetric):
             data_samples (Sequence): Outputs of the model.
 
         Raises:
-            ValueError: If ``metric_list`` is not for such labels.
+            ValueError: If ``metric_list`` is not for such labels, or the
+                views of a video have scores each.
         """
         super().process(data_batch, data_samples)
-        self._choose_metrics(_is_multi_label(self.results))
+        self.choose_metrics(_is_multi_label(self.results))
+        shape = np.shape(self.results[-1]['pred'])
+        if len(shape) > 1:
+            raise ValueError(
+                f'VideoAccMetric got scores of shape {shape} of a video: it '
+                'takes one for each class; set average_clips of the head to '
+                "'prob' or 'score'")
         for result, sample in zip(
                 self.results[-len(data_samples):], data_samples, strict=True):
             result['unreadable'] = sample.get('unreadable', False)
 
-    def _choose_metrics(self, multi_label: bool) -> None:
+    def choose_metrics(self, multi_label: bool) -> None:
+        """Set the metrics to those of ``metric_list``, or the default ones.
+
+        Args:
+            multi_label (bool): Whether a video may have several labels.
+
+        Raises:
+            ValueError: If ``metric_list`` is not for such labels.
+        """
         fitting = MULTI_LABEL if multi_label else SINGLE_LABEL
         if self.by_default:
             self.metrics = MULTI_LABEL[:1] if multi_label else SINGLE_LABEL
@@ -94,7 +109,7 @@ class VideoAccMetric(AccMetric):
             dict: ``top<k>``, ``mean1``, ``mean_average_precision`` and
             ``mmit_mean_average_precision``, as configured.
         """
-        self._choose_metrics(_is_multi_label(results))
+        self.choose_metrics(_is_multi_label(results))
         metrics = super().compute_metrics(results)
         readable = [r for r in results if not r['unreadable']]
         if len(readable) < len(results):

@@ -161,8 +161,9 @@ def test_no_label_of_an_unreadable_video_is_found(tmp_path):
      r"top_k_accuracy.*several labels.*'mean_average_precision'"),
     ('mean_average_precision', sample(0, [.1, .2]),
      "mean_average_precision.*one label.*'top_k_accuracy'"),
+    (None, sample(0, [[.1, .2]]), r"\(1, 2\).*average_clips.*'prob'"),
 ])
-def test_metrics_of_other_labels_are_refused_at_the_first_batch(
+def test_what_does_not_fit_is_refused_at_the_first_batch(
         metric_list, data, words):
     metric = VideoAccMetric(metric_list=metric_list)
     with pytest.raises(ValueError, match=words):

@@ -1,16 +1,79 @@
 """Faults of a run that its config shows, told before the first batch."""
 from collections.abc import Callable, Iterator
 
+from mmaction.datasets import BaseActionDataset
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import Dataset
+
+from ..video_acc_metric import VideoAccMetric
 
 __all__ = ['CheckRunHook']
 
 # A rule looks at a built runner and yields one sentence a fault, which names
 # both places that disagree as their path in the config.
 Rule = Callable[[Runner], Iterator[str]]
-RULES: tuple[Rule, ...] = ()
+RULES: list[Rule] = []
+
+
+def _datasets(runner: Runner) -> Iterator[tuple[str, Dataset]]:
+    """The data sets of the loops that this run has, and their phase."""
+    for phase in ('train', 'val', 'test'):
+        loop = getattr(runner, f'_{phase}_loop')
+        if isinstance(loop, BaseLoop):
+            waiting = [loop.dataloader.dataset]
+            while waiting:
+                dataset = waiting.pop()
+                inner = getattr(dataset, 'datasets',
+                                getattr(dataset, 'dataset', None))
+                if inner is None:
+                    yield phase, dataset
+                else:  # ConcatDataset, RepeatDataset
+                    waiting += inner if isinstance(inner, list) else [inner]
+
+
+@RULES.append
+def labels_beyond_the_head(runner: Runner) -> Iterator[str]:
+    """Labels that the head has no class for: an index error, or worse."""
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+    for phase, dataset in _datasets(runner):
+        if not isinstance(dataset, BaseActionDataset) or not classes:
+            continue
+        place = f'{phase}_dataloader.dataset'
+        if dataset.num_classes == classes:
+            continue  # the data set has checked its labels
+        if dataset.multi_class:
+            yield (f'{place}.num_classes={dataset.num_classes}, but '
+                   f'model.cls_head.num_classes={classes}')
+            continue
+        for i in range(len(dataset)):
+            info = dataset.get_data_info(i)
+            label = info.get('label')
+            if isinstance(label, int) and label >= classes:
+                yield (f'{place}: {dataset.ann_file} has the label {label} '
+                       f'({info.get("filename")}), but '
+                       f'model.cls_head.num_classes={classes} has labels 0 '
+                       f'to {classes - 1}')
+                break
+
+
+@RULES.append
+def metrics_for_other_labels(runner: Runner) -> Iterator[str]:
+    """Metrics of one label a video where there are several, or the reverse."""
+    for phase, dataset in _datasets(runner):
+        evaluator = getattr(getattr(runner, f'_{phase}_loop'), 'evaluator',
+                            None)
+        for metric in getattr(evaluator, 'metrics', ()):
+            if isinstance(metric, VideoAccMetric) and isinstance(
+                    dataset, BaseActionDataset):
+                try:
+                    metric.choose_metrics(dataset.multi_class)
+                except ValueError as error:
+                    yield f'{phase}_evaluator, {phase}_dataloader: {error}'
 
 
 @HOOKS.register_module()
