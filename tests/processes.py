@@ -1,6 +1,7 @@
 """Processes that end with the test that started them, come what may."""
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -32,6 +33,13 @@ def run(command: list, check: bool = True, stderr: int = subprocess.STDOUT,
             raise
     assert not check or process.returncode == 0, output[-5000:]
     return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def free_port() -> int:
+    """A port that nobody uses, now."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
 
 
 def run_ranks(target: Callable, folder: Path, *args) -> None:

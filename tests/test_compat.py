@@ -3,7 +3,6 @@ import importlib
 import logging
 import os
 import pickle
-import socket
 import sys
 import types
 
@@ -26,6 +25,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import load_checkpoint, save_checkpoint
 
 from respike_mmaction import compat
+from tests.processes import free_port
 
 no_accelerator = pytest.mark.skipif(
     compat._has_accelerator(), reason='mends a machine without accelerator')
@@ -285,18 +285,11 @@ def test_imgaug_of_numpy_1_is_left_alone(monkeypatch):
 
 
 @pytest.fixture
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture
-def process_group(monkeypatch, free_port):
+def process_group(monkeypatch):
     """The environment of the only process of a torchrun."""
     for name, value in dict(
             RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=free_port).items():
+            MASTER_PORT=free_port()).items():
         monkeypatch.setenv(name, str(value))
     yield
     if torch.distributed.is_initialized():

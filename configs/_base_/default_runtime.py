@@ -7,4 +7,5 @@ custom_imports = dict(imports=['respike_mmaction'])
 default_hooks = dict(
     checkpoint=dict(interval=5, max_keep_ckpts=3, save_best='auto'),
     check_run=dict(type='CheckRunHook'),
+    heartbeat=dict(type='HeartbeatHook'),
     skipped_videos=dict(type='SkippedVideosHook'))

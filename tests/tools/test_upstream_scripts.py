@@ -6,7 +6,6 @@ everything else uses its checkpoint. The videos are real files.
 import json
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 
@@ -169,7 +168,7 @@ def test_two_processes(place, root, config, checkpoint, predictions, ours):
     scripts = root / 'tools' if ours else UPSTREAM
     # upstream's scripts split arguments at spaces and take no free port
     work = 'two processes' if ours else 'two_processes'
-    env = {} if ours else {'PORT': str(free_port())}
+    env = {} if ours else {'PORT': str(processes.free_port())}
     out = run(place, scripts / 'dist_train.sh', config, 2, '--work-dir', work,
               *SMALL, 'train_cfg.max_epochs=2',
               'train_dataloader.batch_size=2', **env)
@@ -181,12 +180,6 @@ def test_two_processes(place, root, config, checkpoint, predictions, ours):
     run(place, scripts / 'dist_test.sh', config, checkpoint, 2, '--work-dir',
         work + '/test', '--dump', f'{work}.pkl', *SMALL, **env)
     torch.testing.assert_close(scores(place / f'{work}.pkl'), predictions)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def test_get_flops(place, config):
