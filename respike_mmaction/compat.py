@@ -39,6 +39,7 @@ def apply() -> None:
     mend_ddp_device_ids()
     mend_cpu_amp()
     mend_bfloat16_scores()
+    mend_default_hooks()
 
 
 def _replace(owner: Any, name: str, make: Callable) -> None:
@@ -349,3 +350,29 @@ def _without_bfloat16(scores: Any) -> Any:
     if isinstance(scores, dict):  # of RGBPoseHead
         return {name: _without_bfloat16(x) for name, x in scores.items()}
     return scores.float() if scores.dtype == torch.bfloat16 else scores
+
+
+# Hooks of default_hooks that are not MMEngine's own -------------------------
+
+
+def mend_default_hooks() -> None:
+    """Let ``default_hooks.NAME=None`` remove a hook, as MMEngine documents.
+
+    MMEngine asserts unless the hook is one of its own six.
+    """
+    from mmengine.runner import Runner
+    own = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+           'param_scheduler', 'checkpoint')
+
+    def make(upstream: Callable) -> Callable:
+
+        def register_default_hooks(self: Any,
+                                   hooks: dict | None = None) -> None:
+            upstream(self, {
+                name: hook for name, hook in (hooks or {}).items()
+                if hook is not None or name in own
+            })
+
+        return register_default_hooks
+
+    _replace(Runner, 'register_default_hooks', make)

@@ -1,5 +1,5 @@
 """Hooks."""
-from .check_run_hook import CheckRunHook
+from .check_run_hook import CheckRunHook, check_every_run
 from .firing_rate_hook import FiringRateHook
 from .heartbeat_hook import HeartbeatHook
 from .new_classifier_hook import NewClassifierHook
@@ -7,5 +7,5 @@ from .skipped_videos_hook import SkippedVideosHook
 
 __all__ = [
     'CheckRunHook', 'FiringRateHook', 'HeartbeatHook', 'NewClassifierHook',
-    'SkippedVideosHook'
+    'SkippedVideosHook', 'check_every_run'
 ]

@@ -1,21 +1,23 @@
 """Faults of a run that its config shows, told before the first batch."""
 from collections.abc import Callable, Iterator
+from functools import wraps
 
 from mmaction.datasets import BaseActionDataset
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Dataset
 
+from .. import pipeline_rules
+from ..pipeline_rules import model_of
 from ..video_acc_metric import VideoAccMetric
 
-__all__ = ['CheckRunHook']
+__all__ = ['CheckRunHook', 'check_every_run']
 
 # A rule looks at a built runner and yields one sentence a fault, which names
 # both places that disagree as their path in the config.
 Rule = Callable[[Runner], Iterator[str]]
-RULES: list[Rule] = []
+RULES: list[Rule] = [*pipeline_rules.RULES]
 
 
 def _datasets(runner: Runner) -> Iterator[tuple[str, Dataset]]:
@@ -37,8 +39,7 @@ def _datasets(runner: Runner) -> Iterator[tuple[str, Dataset]]:
 @RULES.append
 def labels_beyond_the_head(runner: Runner) -> Iterator[str]:
     """Labels that the head has no class for: an index error, or worse."""
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = model_of(runner)
     classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
     for phase, dataset in _datasets(runner):
         if not isinstance(dataset, BaseActionDataset) or not classes:
@@ -80,8 +81,9 @@ def metrics_for_other_labels(runner: Runner) -> Iterator[str]:
 class CheckRunHook(Hook):
     """Refuse a run whose parts disagree, before its first batch.
 
-    Raises:
-        ValueError: From ``before_run``, with the faults that ``RULES`` find.
+    ``RULES`` holds what is checked. Every runner has this hook, whether its
+    config names it or not; ``default_hooks = dict(check_run=None)`` removes
+    it.
     """
 
     priority = 'VERY_HIGH'
@@ -90,10 +92,29 @@ class CheckRunHook(Hook):
         """Apply every rule.
 
         Args:
-            runner (Runner): The runner, its model and data loaders built.
+            runner (Runner): The runner, its model and data sets built.
+
+        Raises:
+            ValueError: With the faults that the rules find, naming both
+                places.
         """
         faults = [fault for rule in RULES for fault in rule(runner)]
         if faults:
-            raise ValueError('\n  '.join(
-                [f'{runner.cfg.filename or "the config"} does not fit:',
-                 *faults]))
+            raise ValueError('\n  '.join([
+                f'{runner.cfg.filename or "the config"} does not fit (no '
+                'check with default_hooks.check_run=None):', *faults]))
+
+
+def check_every_run() -> None:
+    """Give every runner made from now on a :class:`CheckRunHook`."""
+    upstream = Runner.register_default_hooks
+    if hasattr(upstream, '_checks_run'):
+        return
+
+    @wraps(upstream)
+    def register_default_hooks(self: Runner,
+                               hooks: dict | None = None) -> None:
+        upstream(self, {'check_run': CheckRunHook(), **(hooks or {})})
+
+    register_default_hooks._checks_run = True
+    Runner.register_default_hooks = register_default_hooks

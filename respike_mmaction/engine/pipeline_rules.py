@@ -1,0 +1,182 @@
+"""Rules of a run: its model and its pipelines cut the same clips.
+
+Each rule looks at a built runner and yields one sentence a fault, which names
+both places that disagree as their path in the config.
+"""
+from collections.abc import Iterator
+from typing import Any
+
+from mmaction.datasets.transforms import (
+    PackActionInputs,
+    SampleFrames,
+    UniformSample,
+)
+from mmaction.models.data_preprocessors import (
+    ActionDataPreprocessor,
+    MultiModalDataPreprocessor,
+)
+from mmaction.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ..config_references import outdated
+from ..datasets import ResidualFrameTransform
+from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
+
+__all__ = ['RULES', 'model_of', 'pipelines', 'steps_of']
+
+BRANCHES = ('key_frames', 'residual_frames')
+
+
+def model_of(runner: Runner) -> nn.Module:
+    """The model without DDP around it."""
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
+def pipelines(runner: Runner) -> Iterator[tuple[str, list]]:
+    """Pipelines of the data loaders that the runner has or will build.
+
+    Args:
+        runner (Runner): The runner.
+
+    Yields:
+        tuple: Path, such as ``'train_dataloader.dataset.pipeline'``, and
+        transforms. Data sets inside of ``RepeatDataset`` and the like count.
+    """
+    for phase in ('train', 'val', 'test'):
+        name = f'{phase}_dataloader'
+        yield from _pipelines(getattr(runner, f'_{name}'), name)
+
+
+def _pipelines(node: Any, path: str) -> Iterator[tuple[str, list]]:
+    if isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            yield from _pipelines(value, f'{path}[{i}]')
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == 'pipeline' and isinstance(value, list | tuple):
+                yield f'{path}.{key}', value
+            else:
+                yield from _pipelines(value, f'{path}.{key}')
+
+
+def steps_of(pipeline: tuple[str, list],
+             *kinds: type) -> Iterator[tuple[str, BaseTransform]]:
+    """Transforms of some kinds.
+
+    Args:
+        pipeline (tuple[str, list]): One of :func:`pipelines`.
+        *kinds (type): Their classes.
+
+    Yields:
+        tuple: Path, such as ``'train_dataloader.dataset.pipeline[7]'``, and
+        the transform, built.
+    """
+    path, steps = pipeline
+    for i, step in enumerate(steps):
+        kind = step.get('type') if isinstance(step, dict) else None
+        cls = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(cls, type) and issubclass(cls, kinds):
+            yield f'{path}[{i}]', TRANSFORMS.build(step)
+
+
+def _splits(pipeline: tuple[str, list]) -> bool:
+    """Whether a pipeline ends in key frames and residual frames."""
+    return any(split.keep == 'both'
+               for _, split in steps_of(pipeline, ResidualFrameTransform))
+
+
+# Rules: each yields one sentence a fault, naming both places -----------------
+
+
+def groups_differ(runner: Runner) -> Iterator[str]:
+    """The model and the split cut clips into the same groups."""
+    model = model_of(runner)
+    if not isinstance(model, ReSpikeRecognizer):
+        return
+    for pipeline in pipelines(runner):
+        for path, split in steps_of(pipeline, ResidualFrameTransform):
+            for name in ('stride', 'num_frames'):
+                ours, theirs = getattr(model, name), getattr(split, name)
+                if ours != theirs:
+                    yield (f'model.{name}={ours} and {path}.{name}={theirs} '
+                           'differ')
+            if split.keep != 'both':
+                yield (f"model.type='ReSpikeRecognizer' and {path}.keep="
+                       f"{split.keep!r} do not fit: it takes 'both'")
+
+
+def frames_differ(runner: Runner) -> Iterator[str]:
+    """As many frames are sampled as the split or the model takes."""
+    model = model_of(runner)
+    if isinstance(model, ReSpikeRecognizer):
+        taken = [('model.num_frames', model.num_frames)]
+    elif isinstance(getattr(model, 'backbone', None), SpikingResNet):
+        taken = [('model.backbone.num_steps', model.backbone.num_steps)]
+    else:
+        taken = []
+    for pipeline in pipelines(runner):
+        one_view = (pipeline[0].startswith('train_')
+                    and isinstance(model, ReSpikeRecognizer))
+        takers = [
+            (f'{path}.num_frames', split.num_frames)
+            for path, split in steps_of(pipeline, ResidualFrameTransform)
+        ] or taken
+        for path, sampling in steps_of(pipeline, SampleFrames, UniformSample):
+            frames = sampling.clip_len * sampling.num_clips
+            if sampling.test_mode and getattr(sampling, 'twice_sample', False):
+                frames *= 2
+            for name, number in takers:
+                if frames % number or (one_view and frames != number):
+                    yield (f'{path}.clip_len * num_clips={frames} and '
+                           f'{name}={number} do not fit: '
+                           f'{"one view" if one_view else "whole views"} of '
+                           f'{number} frames')
+
+
+def inputs_differ(runner: Runner) -> Iterator[str]:
+    """What the split makes is packed, and the preprocessor takes it."""
+    model = model_of(runner)
+    for pipeline in pipelines(runner):
+        path, splits = pipeline[0], _splits(pipeline)
+        made = ('ResidualFrameTransform' if splits else
+                "no ResidualFrameTransform(keep='both')")
+        for place, pack in steps_of(pipeline, PackActionInputs):
+            packed = set(BRANCHES) & set(pack.collect_keys or ())
+            if packed != (set(BRANCHES) if splits else set()):
+                yield (f'{place}.collect_keys={pack.collect_keys} and {made} '
+                       f'in {path} do not fit: they are {BRANCHES} with it')
+        if isinstance(model, ReSpikeRecognizer) and _takes_split(
+                model.data_preprocessor) not in (None, splits):
+            yield (f'model.data_preprocessor='
+                   f'{_name(model.data_preprocessor)} and {made} in {path} do '
+                   'not fit: ReSpikeDataPreprocessor takes either')
+
+
+def _takes_split(preprocessor: nn.Module) -> bool | None:
+    """True for both branches only, False for plain frames, None for either."""
+    if isinstance(preprocessor, ReSpikeDataPreprocessor):
+        return (False if preprocessor.published_kinetics_normalization else
+                None)
+    if isinstance(preprocessor, MultiModalDataPreprocessor):
+        return True
+    return False if isinstance(preprocessor, ActionDataPreprocessor) else None
+
+
+def _name(preprocessor: nn.Module) -> str:
+    name = type(preprocessor).__name__
+    return (f'{name}(published_kinetics_normalization=True)' if getattr(
+        preprocessor, 'published_kinetics_normalization', False) else name)
+
+
+def references_differ(runner: Runner) -> Iterator[str]:
+    """Every reference has the value of its source."""
+    for path, value in outdated(runner.cfg):
+        yield (f'{path}={value!r} was {value.template!r}, which has changed '
+               "since: use Config.merge_from_dict({'NAME': value})")
+
+
+RULES = (groups_differ, frames_differ, inputs_differ, references_differ)
