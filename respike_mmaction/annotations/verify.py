@@ -10,7 +10,11 @@ from pathlib import Path
 
 from mmengine.utils import ProgressBar
 
-from ..datasets.video_reader import VideoReadError, open_video
+from ..datasets.video_reader import (
+    VideoReadError,
+    chosen_decoder,
+    open_video,
+)
 
 __all__ = ['verify_videos']
 
@@ -29,7 +33,7 @@ def _verify(path: str, decoder: str) -> str:
 
 def verify_videos(paths: Iterable[str],
                   state_file: str,
-                  decoder: str = 'decord',
+                  decoder: str = 'auto',
                   num_workers: int = 4) -> dict[str, str]:
     """Decode every frame of many videos, in parallel.
 
@@ -42,12 +46,13 @@ def verify_videos(paths: Iterable[str],
         paths (Iterable[str]): The videos.
         state_file (str): Where results are kept: path, size, time of
             change, decoder and reason ('' if readable), with tabs between.
-        decoder (str): 'decord' or 'pyav'. Defaults to 'decord'.
+        decoder (str): See :func:`open_video`. Defaults to 'auto'.
         num_workers (int): Number of processes. Defaults to 4.
 
     Returns:
         dict[str, str]: The unreadable videos and why.
     """
+    decoder = chosen_decoder(decoder)
 
     def key(path: str) -> tuple[str, str, str, str]:
         try:

@@ -3,7 +3,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from .video_reader import DECODERS, open_video
+from .video_reader import chosen_decoder, open_video
 
 __all__ = ['VideoDecode', 'VideoInit']
 
@@ -23,10 +23,9 @@ class VideoInit(BaseTransform):
         - avg_fps
 
     Args:
-        decoder (str): ``'decord'``, or ``'pyav'`` where decord cannot be
-            imported (ARM, macOS) or for codecs that it lacks (AV1). Both give
-            the same frames, except of 10 bit videos, which they convert
-            differently. Defaults to ``'decord'``.
+        decoder (str): ``'auto'`` (PyAV), ``'pyav'`` or ``'decord'``. The
+            choice is made when a file is opened, where the environment
+            variable ``RESPIKE_DECODER`` is stronger. Defaults to ``'auto'``.
         num_threads (int): Number of decoding threads. Defaults to 1, which
             is best with several dataloader workers.
 
@@ -34,10 +33,8 @@ class VideoInit(BaseTransform):
         ValueError: If the decoder is unknown.
     """
 
-    def __init__(self, decoder: str = 'decord', num_threads: int = 1) -> None:
-        if decoder not in DECODERS:
-            raise ValueError(f'decoder must be one of {tuple(DECODERS)}, '
-                             f'but got {decoder!r}')
+    def __init__(self, decoder: str = 'auto', num_threads: int = 1) -> None:
+        chosen_decoder(decoder)  # a wrong name is no video's fault
         self.decoder = decoder
         self.num_threads = num_threads
 

@@ -6,6 +6,7 @@ decord crashes the process on a truncated file read from memory, which is how
 opens the path). decord hands out copies of a neighbour for frames it cannot
 decode, and ``PyAVDecode`` wraps round to the first frame.
 """
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import numpy as np
 
 __all__ = [
     'DECODERS', 'DecordReader', 'PyAVReader', 'VideoReadError',
-    'check_video_file', 'open_video'
+    'check_video_file', 'chosen_decoder', 'open_video'
 ]
 
 
@@ -435,17 +436,43 @@ class PyAVReader:
                                  f'{self.num_frames} frames can be decoded')
 
 
-DECODERS = dict(decord=DecordReader, pyav=PyAVReader)
+DECODERS = ('auto', 'pyav', 'decord')
+_READERS = dict(auto=PyAVReader, pyav=PyAVReader, decord=DecordReader)
+
+
+def chosen_decoder(decoder: str = 'auto') -> str:
+    """The decoder that files are opened with now.
+
+    Args:
+        decoder (str): The config's choice, one of ``DECODERS``. The
+            environment variable ``RESPIKE_DECODER``, where it is set, is
+            stronger. Defaults to ``'auto'``.
+
+    Returns:
+        str: One of ``DECODERS``.
+
+    Raises:
+        ValueError: If one of the two is unknown.
+    """
+    variable = os.environ.get('RESPIKE_DECODER')
+    for source, name in (('decoder', decoder),
+                         ('the environment variable RESPIKE_DECODER',
+                          variable or decoder)):
+        if name not in DECODERS:
+            raise ValueError(
+                f'{source} must be one of {DECODERS}, but got {name!r}')
+    return variable or decoder
 
 
 def open_video(path: str,
-               decoder: str = 'decord',
+               decoder: str = 'auto',
                num_threads: int = 1) -> VideoReader:
     """Check and open a video.
 
     Args:
         path (str): The video.
-        decoder (str): 'decord' or 'pyav'. Defaults to 'decord'.
+        decoder (str): ``'auto'`` (PyAV), ``'pyav'`` or ``'decord'``; see
+            :func:`chosen_decoder`. Defaults to ``'auto'``.
         num_threads (int): Number of decoding threads. Defaults to 1.
 
     Returns:
@@ -456,8 +483,6 @@ def open_video(path: str,
         ImportError: If the decoder cannot be imported.
         VideoReadError: If the video cannot be opened.
     """
-    if decoder not in DECODERS:
-        raise ValueError(f'decoder must be one of {tuple(DECODERS)}, '
-                         f'but got {decoder!r}')
+    decoder = chosen_decoder(decoder)
     check_video_file(path)
-    return DECODERS[decoder](path, num_threads)
+    return _READERS[decoder](path, num_threads)

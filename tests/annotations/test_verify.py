@@ -108,9 +108,22 @@ def test_verify_keeps_results_of_each_decoder(tmp_path, monkeypatch):
     assert len(read(state)) == 2
 
 
-def test_decoder_of_the_environment(tool, monkeypatch):
-    monkeypatch.setenv('RESPIKE_DECODER', 'pyav')
-    assert tool.parse_args(['folder', 'x']).decoder == 'pyav'
+def test_decoder_of_the_environment(tool, tmp_path, monkeypatch):
+    opened = []
+
+    def noting(path, decoder):
+        opened.append(decoder)
+        raise VideoReadError(f'{path}: no')
+
+    monkeypatch.setattr('respike_mmaction.annotations.verify.open_video',
+                        noting)
+    monkeypatch.setattr('respike_mmaction.annotations.verify._run_all',
+                        lambda verify, todo, _: ((p, verify(p))
+                                                 for p in todo))
+    monkeypatch.setenv('RESPIKE_DECODER', 'decord')
+    decoder = tool.parse_args(['folder', 'x']).decoder
+    verify_videos(['a.mp4'], str(tmp_path / 'state.tsv'), decoder)
+    assert opened == ['decord']
     with pytest.raises(SystemExit):
         tool.parse_args(['folder', 'x', '--decoder', 'opencv'])
 
@@ -145,4 +158,4 @@ def test_verify_stops_at_an_interrupt(tmp_path):
     assert 'KeyboardInterrupt' in error
     assert process.returncode != 0
     assert 4 <= len(read(state)) < 200
-    assert all(row.endswith('\tdecord\t') for row in read(state))
+    assert all(row.endswith('\tauto\t') for row in read(state))

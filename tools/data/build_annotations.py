@@ -15,7 +15,6 @@ Lists are written to ``--out`` (default ``data/<name>``), where the configs
 look for them, unless something is wrong; then all that is wrong is printed.
 """
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -62,8 +61,8 @@ def parse_args(args=None):
         help='decode all frames of all videos; can be stopped and goes on')
     parser.add_argument(
         '--decoder', choices=DECODERS,
-        default=os.environ.get('RESPIKE_DECODER', 'decord'),
-        help='of --verify; default $RESPIKE_DECODER or decord')
+        default='auto',
+        help='of --verify; RESPIKE_DECODER is stronger')
     parser.add_argument('--num-workers', type=int, default=4)
     parser.add_argument('--val-ratio', type=float, default=0.2)
     parser.add_argument('--seed', type=int, default=0)
