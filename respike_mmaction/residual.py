@@ -8,6 +8,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+# the two inputs of ReSpike, as pipelines, preprocessor and model name them
+BRANCHES = ('key_frames', 'residual_frames')
+
 Frames = TypeVar('Frames', np.ndarray, torch.Tensor)
 
 

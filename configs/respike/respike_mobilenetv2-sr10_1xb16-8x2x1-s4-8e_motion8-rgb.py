@@ -26,13 +26,11 @@ model = dict(
     cls_head=dict(num_classes='${num_classes}'))
 
 data_root = 'data/motion8/'
-# RESPIKE_DECODER=pyav where decord cannot be imported (ARM, macOS)
-decoder = '{{$RESPIKE_DECODER:decord}}'
 collect_keys = ('key_frames', 'residual_frames')
 
 # No flip: it would make left of right.
 train_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len='${clip.num_frames}',
@@ -55,7 +53,7 @@ train_pipeline = [
     dict(type='PackActionInputs', collect_keys=collect_keys)
 ]
 val_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len='${clip.num_frames}',

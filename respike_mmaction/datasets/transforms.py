@@ -3,7 +3,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from ..residual import check_groups, split_clip
+from ..residual import BRANCHES, check_groups, split_clip
 
 
 @TRANSFORMS.register_module()
@@ -75,8 +75,8 @@ class ResidualFrameTransform(BaseTransform):
         key_frames, residual_frames = split_clip(views, self.stride)
         if self.keep == 'both':
             del results['imgs']  # two copies of the frames would travel
-            results['key_frames'] = key_frames
-            results['residual_frames'] = residual_frames
+            results.update(
+                zip(BRANCHES, (key_frames, residual_frames), strict=True))
             return results
 
         kept = key_frames if self.keep == 'key' else residual_frames

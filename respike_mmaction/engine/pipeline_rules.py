@@ -24,10 +24,9 @@ from torch import nn
 from ..config_references import outdated
 from ..datasets import ResidualFrameTransform
 from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
+from ..residual import BRANCHES
 
 __all__ = ['RULES', 'model_of', 'pipelines', 'steps_of']
-
-BRANCHES = ('key_frames', 'residual_frames')
 
 
 def model_of(runner: Runner) -> nn.Module:

@@ -14,9 +14,6 @@ data_prefix = dict(video='${data_root}videos')
 metainfo = dict(classes='${data_root}label_map.txt')
 num_classes = 51
 
-# RESPIKE_DECODER=pyav where decord cannot be imported (ARM, macOS)
-decoder = '{{$RESPIKE_DECODER:decord}}'
-
 split_and_pack = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(
@@ -28,7 +25,7 @@ split_and_pack = [
         collect_keys=('key_frames', 'residual_frames'))
 ]
 train_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len='${clip.num_frames}',
@@ -43,7 +40,7 @@ train_pipeline = [
     dict(type='Flip', flip_ratio=0.5), *split_and_pack
 ]
 val_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len='${clip.num_frames}',
@@ -55,7 +52,7 @@ val_pipeline = [
     dict(type='CenterCrop', crop_size='${clip.size}'), *split_and_pack
 ]
 test_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len='${clip.num_frames}',

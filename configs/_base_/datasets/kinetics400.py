@@ -19,10 +19,6 @@ data_prefix = dict(
 metainfo = dict(classes='${data_root}label_map.txt')
 num_classes = 400
 
-# RESPIKE_DECODER=pyav where decord cannot be imported (ARM, macOS); it is
-# also the faster one for frames spread over a long clip.
-decoder = '{{$RESPIKE_DECODER:decord}}'
-
 split_and_pack = [
     dict(type='FormatShape', input_format='NCHW'),
     dict(
@@ -34,7 +30,7 @@ split_and_pack = [
         collect_keys=('key_frames', 'residual_frames'))
 ]
 train_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(type='SampleFrames', clip_len=1, num_clips='${clip.num_frames}'),
     dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, '${clip.short_side}')),
@@ -52,7 +48,7 @@ train_pipeline = [
     dict(type='Flip', flip_ratio=0.5), *split_and_pack
 ]
 val_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=1,
@@ -63,7 +59,7 @@ val_pipeline = [
     dict(type='CenterCrop', crop_size='${clip.size}'), *split_and_pack
 ]
 test_pipeline = [
-    dict(type='VideoInit', decoder=decoder),
+    dict(type='VideoInit'),
     dict(
         type='${views.sampling}',
         clip_len='${views.clip_len}',

@@ -43,6 +43,12 @@ class SkippedVideosHook(Hook):
 
     def __init__(self, max_names: int = 100) -> None:
         self.max_names = max_names
+        self.reports = True
+
+    def before_run(self, runner: Runner) -> None:
+        """Of several such hooks the last reports (a recipe has one)."""
+        hooks = [hook for hook in runner.hooks if type(hook) is type(self)]
+        self.reports = hooks[-1] is self
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Report on the training set so far (all ranks)."""
@@ -65,6 +71,8 @@ class SkippedVideosHook(Hook):
         self._report(runner, 'test', 'counted as wrong answers')
 
     def _report(self, runner: Runner, mode: str, when: str) -> None:
+        if not self.reports:
+            return
         loader = getattr(runner, f'{mode}_dataloader')
         for dataset in _resilient_datasets(loader.dataset):
             dataset.share_skipped()

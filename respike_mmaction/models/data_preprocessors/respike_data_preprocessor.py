@@ -8,9 +8,9 @@ from mmaction.utils import SampleList
 from mmengine.model import stack_batch
 from torch import Tensor
 
-__all__ = ['ReSpikeDataPreprocessor']
+from ...residual import BRANCHES
 
-BRANCHES = ('key_frames', 'residual_frames')
+__all__ = ['ReSpikeDataPreprocessor']
 
 
 @MODELS.register_module()

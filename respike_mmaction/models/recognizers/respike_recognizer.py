@@ -10,7 +10,7 @@ from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, OptConfigType, SampleList
 from torch import Tensor
 
-from ...residual import check_groups, split_clip
+from ...residual import BRANCHES, check_groups, split_clip
 from ..pretrained import check_pretrained
 
 MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
@@ -211,20 +211,17 @@ class ReSpikeRecognizer(BaseRecognizer):
 
     def _check_dict(self, inputs: dict) -> tuple[Tensor, Tensor]:
         """The two inputs with the views in the batch, if they fit."""
-        for key in ('key_frames', 'residual_frames'):
+        for key in BRANCHES:
             if key not in inputs:
                 raise ValueError(
                     f'ReSpikeRecognizer found no {key!r} among its inputs '
                     f'{tuple(inputs)}: use ResidualFrameTransform and '
-                    "PackActionInputs(collect_keys=('key_frames', "
-                    "'residual_frames'))")
-        key_frames = inputs['key_frames']
-        residual_frames = inputs['residual_frames']
-        shape = key_frames.shape
-        for name, frames, lead in (
-            ('key_frames', key_frames, (self.num_groups, )),
-            ('residual_frames', residual_frames,
-             (self.num_groups, self.num_steps))):
+                    f'PackActionInputs(collect_keys={BRANCHES})')
+        key_frames, residual_frames = (inputs[key] for key in BRANCHES)
+        shape, groups = key_frames.shape, (self.num_groups, )
+        for name, frames, lead in zip(
+                BRANCHES, (key_frames, residual_frames),
+                (groups, (*groups, self.num_steps)), strict=True):
             expected = (*shape[:2], *lead, *shape[-3:])
             if tuple(frames.shape) != expected:
                 raise ValueError(

@@ -128,3 +128,16 @@ def test_reasons_come_from_workers(ann_file, tmp_path, context):
 def test_raise_is_still_an_error(ann_file):
     with pytest.raises(VideoReadError, match='3.mp4'):
         build(ann_file, test_mode=True)[3]
+
+
+def test_of_two_hooks_one_reports(ann_file, tmp_path):
+    """A recipe's and the one that a child config of earlier versions adds."""
+    hooks = [HOOKS.build(dict(type='SkippedVideosHook')) for _ in range(2)]
+    run = runner(build(ann_file), tmp_path)
+    run.hooks = hooks
+    for hook in hooks:
+        hook.before_run(run)
+        hook.after_train(run)
+    log = (tmp_path / 'train.log').read_text()
+    assert log.count('videos skipped in the whole training') == 1
+    assert [hook.reports for hook in hooks] == [False, True]
