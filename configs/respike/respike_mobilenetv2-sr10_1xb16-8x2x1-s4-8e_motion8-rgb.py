@@ -26,6 +26,9 @@ model = dict(
     cls_head=dict(num_classes='${num_classes}'))
 
 data_root = 'data/motion8/'
+ann_file_train = '${data_root}motion8_train_list_videos.txt'
+ann_file_val = '${data_root}motion8_val_list_videos.txt'
+data_prefix = dict(video='${data_root}')
 collect_keys = ('key_frames', 'residual_frames')
 
 # No flip: it would make left of right.
@@ -81,8 +84,8 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='ResilientVideoDataset',
-        ann_file='${data_root}motion8_train_list_videos.txt',
-        data_prefix=dict(video='${data_root}'),
+        ann_file='${ann_file_train}',
+        data_prefix=dict(video='${data_prefix.video}'),
         num_classes='${num_classes}',
         pipeline=train_pipeline))
 val_dataloader = dict(
@@ -92,8 +95,8 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ResilientVideoDataset',
-        ann_file='${data_root}motion8_val_list_videos.txt',
-        data_prefix=dict(video='${data_root}'),
+        ann_file='${ann_file_val}',
+        data_prefix=dict(video='${data_prefix.video}'),
         num_classes='${num_classes}',
         pipeline=val_pipeline,
         test_mode=True))

@@ -43,7 +43,8 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
     Raises:
         ValueError: If ``mean`` and ``std`` are not of three channels,
             ``num_frames`` is no positive integer, ``format_shape`` is not
-            ``'NCHW'``, or the inputs are neither whole views nor the dict of
+            ``'NCHW'``, there are ``preprocessors`` of each input, or the
+            inputs are neither whole views nor the dict of
             ``ResidualFrameTransform``.
     """
 
@@ -53,6 +54,11 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
                  published_kinetics_normalization: bool = False,
                  num_frames: int = 16,
                  **kwargs) -> None:
+        if 'preprocessors' in kwargs:
+            raise ValueError(
+                'preprocessors is not allowed for ReSpikeDataPreprocessor: '
+                'mean and std are given once for key and residual frames, '
+                'data_preprocessor=dict(mean=..., std=...)')
         super().__init__(mean=mean, std=std, **kwargs)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(

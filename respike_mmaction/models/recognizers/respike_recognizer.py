@@ -22,6 +22,18 @@ def _takes(kind: str | type | None, name: str) -> bool:
     return cls is not None and name in inspect.signature(cls).parameters
 
 
+def _without_merged(preprocessor: OptConfigType) -> OptConfigType:
+    """A child's ``MultiModalDataPreprocessor`` without a recipe's values.
+
+    Recipes had one; now the child's is merged into a mean and a std.
+    """
+    if isinstance(preprocessor, dict) and preprocessor.get(
+            'type') == 'MultiModalDataPreprocessor':
+        return {key: value for key, value in preprocessor.items()
+                if key not in ('mean', 'std')}
+    return preprocessor
+
+
 @MODELS.register_module()
 class ReSpikeRecognizer(BaseRecognizer):
     """ReSpike (arXiv 2409.01564): residual frames through a spiking network.
@@ -84,7 +96,7 @@ class ReSpikeRecognizer(BaseRecognizer):
             backbone=backbone,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
-            data_preprocessor=data_preprocessor)
+            data_preprocessor=_without_merged(data_preprocessor))
         self.init_cfg = init_cfg
         self._check_blending()
         if _takes(key_backbone.get('type'), 'num_segments'):  # ResNetTSM

@@ -215,3 +215,9 @@ def test_checkpoints_hold_nothing_of_it():
     for published in (False, True):
         model = build(published_kinetics_normalization=published)
         assert not model.state_dict()
+
+
+def test_two_preprocessors_in_one():
+    """As a child of an earlier recipe would merge them into it."""
+    with pytest.raises(ValueError, match='preprocessors is not allowed.*once'):
+        build(preprocessors=dict(key_frames=dict(mean=MEAN)))
