@@ -171,6 +171,22 @@ def _name(preprocessor: nn.Module) -> str:
         preprocessor, 'published_kinetics_normalization', False) else name)
 
 
+def classes_differ(runner: Runner) -> Iterator[str]:
+    """Blended labels have as many classes as the head."""
+    model = model_of(runner)
+    classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+    place = 'model.data_preprocessor.blending'
+    blending = getattr(getattr(model, 'data_preprocessor', None), 'blending',
+                       None)
+    parts = {f'{place}.augments[{i}]': part for i, part in enumerate(
+        getattr(blending, 'augments', ()))} or {place: blending}
+    for path, part in parts.items():
+        number = getattr(part, 'num_classes', classes)
+        if number != classes:
+            yield (f'{path}.num_classes={number} and '
+                   f'model.cls_head.num_classes={classes} differ')
+
+
 def references_differ(runner: Runner) -> Iterator[str]:
     """Every reference has the value of its source."""
     for path, value in outdated(runner.cfg):
@@ -178,4 +194,5 @@ def references_differ(runner: Runner) -> Iterator[str]:
                "since: use Config.merge_from_dict({'NAME': value})")
 
 
-RULES = (groups_differ, frames_differ, inputs_differ, references_differ)
+RULES = (groups_differ, frames_differ, inputs_differ, classes_differ,
+         references_differ)

@@ -252,6 +252,31 @@ def test_a_preprocessor_of_the_other_input(config):
             "ResidualFrameTransform(keep='both') in " + place) in found
 
 
+def test_classes_of_blended_labels(config):
+    mixup = dict(type='MixupBlending', num_classes=4)
+    preprocessor = dict(type='ReSpikeDataPreprocessor', mean=MEAN, std=STD)
+    config.model.data_preprocessor = dict(preprocessor, blending=mixup)
+    place = 'model.data_preprocessor.blending'
+    assert faults(config) == [f'  {place}.num_classes=4 and '
+                              'model.cls_head.num_classes=5 differ']
+    config.model.data_preprocessor = dict(preprocessor, blending=dict(
+        type='RandomBatchAugment', probs=[0.2, 0.3],
+        augments=[dict(mixup, num_classes=5), mixup]))
+    assert faults(config) == [f'  {place}.augments[1].num_classes=4 and '
+                              'model.cls_head.num_classes=5 differ']
+
+
+def test_training_with_blending(config):
+    """Soft labels reach the loss; batches of one video blend with itself."""
+    config.model.data_preprocessor = dict(
+        type='ReSpikeDataPreprocessor', mean=MEAN, std=STD,
+        blending=dict(type='CutmixBlending', num_classes=5))
+    config.custom_hooks = []
+    runner = Runner.from_cfg(config)
+    runner.train()
+    assert runner.iter == 1
+
+
 def test_a_reference_whose_source_was_set_directly(config):
     config.clip = dict(stride=2)
     config.merge_from_dict({'model.stride': '${clip.stride}'})

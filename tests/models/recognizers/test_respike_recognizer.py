@@ -510,6 +510,24 @@ def test_a_compiled_model_gives_the_same(neuron, mode):
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9)
 
 
+def test_loss_of_blended_videos():
+    """The cross-entropy with the soft labels, of the blended frames."""
+    cfg = dict(config(), data_preprocessor=dict(
+        type='ReSpikeDataPreprocessor', mean=MEAN, std=STD,
+        blending=dict(type='MixupBlending', num_classes=5, alpha=1.)))
+    model = MODELS.build(cfg).eval()
+    awaken(model)
+    data = model.data_preprocessor(
+        packed([clip(1, seed=seed) for seed in range(2)]), True)
+    labels = torch.stack([s.gt_label for s in data['data_samples']])
+    assert labels.shape == (2, 5) and (labels[:, 0] * labels[:, 1] > 0).all()
+    losses = model(**data, mode='loss')
+    logits = model.extract_feat(data['inputs'], stage='head')[0]
+    torch.testing.assert_close(
+        losses['loss_cls'],
+        -(labels * logits.log_softmax(-1)).sum(-1).mean())
+
+
 def test_parts_that_blend_apart_are_refused():
     """Each of two preprocessors would draw another video for its branch."""
     mixup = dict(type='MixupBlending', num_classes=5)
