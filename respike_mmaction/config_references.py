@@ -32,6 +32,7 @@ from mmengine.config import Config, ConfigDict
 
 __all__ = ['install', 'leaves', 'outdated']
 
+_LONGEST = 4096  # characters: texts of texts could grow without end
 REFERENCE = re.compile(r'\$\{([a-z_]\w*(?:\.\w+)*)\}')
 
 
@@ -67,8 +68,11 @@ def _template(value: Any) -> str | None:
     return None
 
 
-def _look_up(name: str, config: dict, seen: tuple[str, ...]) -> Any:
-    """The plain value of a dotted name."""
+def _look_up(name: str, config: dict, seen: tuple[str, ...],
+             known: dict[str, Any]) -> Any:
+    """The plain value of a dotted name; the known ones are kept."""
+    if name in known:
+        return known[name]
     if name in seen:
         raise ValueError(
             f"'${{{name}}}' refers to itself: {' -> '.join((*seen, name))}")
@@ -80,20 +84,27 @@ def _look_up(name: str, config: dict, seen: tuple[str, ...]) -> Any:
         value = value[key]
     template = _template(value)
     if template is not None:
-        value = _resolve(template, config, (*seen, name))
+        value = _resolve(template, config, known, (*seen, name))
     if isinstance(value, Linked):
         value = value.plain(value)
     if type(value) not in LINKED:
         raise ValueError(f"'${{{name}}}' names {value!r}: a reference takes "
                          'a number or a text')
+    known[name] = value
     return value
 
 
-def _resolve(template: str, config: dict, seen: tuple[str, ...] = ()) -> Any:
+def _resolve(template: str, config: dict, known: dict[str, Any],
+             seen: tuple[str, ...] = ()) -> Any:
     """The value of a text with references, linked to it."""
     whole = REFERENCE.fullmatch(template)
-    value = _look_up(whole[1], config, seen) if whole else REFERENCE.sub(
-        lambda match: str(_look_up(match[1], config, seen)), template)
+    value = (
+        _look_up(whole[1], config, seen, known) if whole else REFERENCE.sub(
+            lambda match: str(_look_up(match[1], config, seen, known)),
+            template))
+    if isinstance(value, str) and len(value) > _LONGEST:
+        raise ValueError(f'{template[:60]!r} gives {len(value)} characters, '
+                         f'allowed are {_LONGEST}')
     linked = LINKED[type(value)](value)
     linked.template = template
     return linked
@@ -133,10 +144,12 @@ def leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 def _link(config: Config) -> None:
     """Replace the references of a config by values."""
     values = config._cfg_dict
+    known: dict[str, Any] = {}
 
     def linked(value: Any) -> Any:
         template = _template(value)
-        return value if template is None else _resolve(template, values)
+        return (value if template is None else
+                _resolve(template, values, known))
 
     if any(_template(value) for _, value in leaves(values)):
         try:
@@ -156,10 +169,12 @@ def outdated(config: Config) -> Iterator[tuple[str, Any]]:
     Yields:
         tuple[str, Linked]: Path and value.
     """
+    known: dict[str, Any] = {}
     for path, value in leaves(config._cfg_dict):
         if isinstance(value, Linked):
             try:
-                if _resolve(value.template, config._cfg_dict) == value:
+                if _resolve(value.template, config._cfg_dict,
+                            known) == value:
                     continue
             except ValueError:  # the source is gone
                 pass
