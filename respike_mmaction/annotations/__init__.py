@@ -4,6 +4,7 @@ A list is a sequence of :class:`Video`; what is built is checked by
 :func:`find_problems` before it is written.
 """
 from .folder import folder_lists
+from .label_map import read_label_map
 from .lists import Lists, Video, write_lists
 from .official import (
     KINETICS_CLASSES,
@@ -18,5 +19,5 @@ from .verify import verify_videos
 __all__ = [
     'KINETICS_CLASSES', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'find_problems',
     'folder_lists', 'hmdb51_lists', 'kinetics_lists', 'ucf101_lists',
-    'verify_videos', 'with_other_suffixes', 'write_lists'
+    'read_label_map', 'verify_videos', 'with_other_suffixes', 'write_lists'
 ]

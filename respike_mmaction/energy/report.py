@@ -175,7 +175,7 @@ def read_json(path: str | Path) -> dict:
     """
     try:
         report = json.loads(Path(path).read_text())
-    except ValueError:  # neither text nor JSON
+    except (ValueError, RecursionError):  # no text, no JSON, too deep
         report = None
     if not isinstance(report, dict) or not REPORT_KEYS.issubset(report):
         raise ValueError(f'{str(path)!r} is not a report: get_energy.py '

@@ -314,7 +314,9 @@ def test_energy_models_of_a_file(tool, folder):
                    '--out-dir', str(folder / 'out')])
 
 
-@pytest.mark.parametrize('text', ['[1]', '{"config": "a"}', 'no JSON', ''])
+@pytest.mark.parametrize('text', [
+    '[1]', '{"config": "a"}', 'no JSON', '', '[' * 100000, '{"a":' * 100000
+], ids=range(6))
 def test_plots_reports_only(tool, folder, text):
     (folder / 'odd.json').write_text(text)
     with pytest.raises(ValueError, match='odd.json.* is not a report'):

@@ -3,8 +3,8 @@ import argparse
 
 import torch
 from mmaction.evaluation import ConfusionMatrix, top_k_accuracy
-from mmengine import list_from_file
 
+from respike_mmaction.annotations import read_label_map
 from respike_mmaction.checkpoints import read_dump
 
 
@@ -27,12 +27,12 @@ def parse_args():
 def main():
     args = parse_args()
     samples = read_dump(args.dump)
-    classes = list_from_file(args.label_file)
     scores = torch.stack([s['pred_score'] for s in samples])  # (N, C)
     truth = torch.tensor([int(s['gt_label']) for s in samples])
-    if scores.shape[1] != len(classes):
-        raise ValueError(f'{args.label_file} names {len(classes)} classes, '
-                         f'{args.dump} holds scores of {scores.shape[1]}')
+    classes = read_label_map(args.label_file, scores.shape[1])
+    if not all(0 <= label < len(classes) for label in truth.tolist()):
+        raise ValueError(f'{args.dump} holds labels that {args.label_file} '
+                         f'does not name: {sorted(set(truth.tolist()))}')
     print('Confusion matrix (rows: true class, columns: predicted class)')
     matrix = ConfusionMatrix.calculate(scores, truth)
     print('\n'.join(table(matrix.tolist(), classes)))
