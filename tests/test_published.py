@@ -26,7 +26,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from respike_mmaction.published import (
+from respike_mmaction.checkpoints.published import (
     Conversion,
     PublishedModel,
     from_published,

@@ -56,11 +56,6 @@ class EnergyModel:
                     f'{f.name}={value!r} of energy model {self.name!r} is '
                     'not allowed: it is a number that is not negative')
 
-    @property
-    def charges_memory(self) -> bool:
-        """Whether moved bytes cost anything."""
-        return bool(self.pj_per_weight_byte or self.pj_per_activation_byte)
-
     def compute(self, count: Count) -> float:
         """Energy of all operations in mJ."""
         return (count.macs * self.pj_per_mac + count.acs * self.pj_per_ac +

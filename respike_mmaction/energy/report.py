@@ -1,4 +1,4 @@
-"""Shows reports: text, JSON, CSV and charts."""
+"""Shows reports: text, JSON and CSV; charts are in visualization."""
 import csv
 import json
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _percent(part: float, whole: float) -> float:
+def percent(part: float, whole: float) -> float:
+    """Share of a part in percent; NaN of nothing."""
     return 100 * part / whole if whole else float('nan')
 
 
@@ -109,7 +110,7 @@ def _accuracy(report: dict) -> str:
     return f'{report["accuracy"]:.2f} % ({report["accuracy_source"]})'
 
 
-def _label(report: dict) -> str:
+def label(report: dict) -> str:
     """Name in a chart: the config, and what makes its figures special."""
     label = [report['config']]
     if report['measured'] == 'values' and report['weights'] == 'random':
@@ -129,7 +130,7 @@ def _energy_lines(name: str, energy: dict) -> list[str]:
         f'  {whole:.2f} mJ a video, {energy["mj_per_view"]:.2f} mJ a view; '
         f'compute {energy["mj_compute"]:.2f}, '
         f'memory {energy["mj_memory"]:.2f} mJ',
-        '  ' + ', '.join(f'{branch} {mj:.2f} mJ ({_percent(mj, whole):.1f} %)'
+        '  ' + ', '.join(f'{branch} {mj:.2f} mJ ({percent(mj, whole):.1f} %)'
                          for branch, mj in energy['mj_by_branch'].items()),
     ]
     if 'spiking_branch' in energy:
@@ -143,7 +144,7 @@ def _spiking_lines(spiking: dict) -> list[str]:
     lines = [
         f'  spiking branch {_verdict(mj, mj_as_dense)}: {mj:.2f} mJ against '
         f'{mj_as_dense:.2f} mJ of the same layers with real-valued inputs '
-        f'({_percent(mj, mj_as_dense):.1f} %)'
+        f'({percent(mj, mj_as_dense):.1f} %)'
     ]
     mj, mj_as_dense = spiking['mj_memory'], spiking['mj_memory_as_dense']
     if mj_as_dense:
@@ -196,82 +197,3 @@ def write_csv(report: dict, path: str | Path) -> None:
                                          'part', *KINDS, 'firing_rate')),
                 *(layer['operations'].get(name, 0) for name in classes)
             ])
-
-
-def draw_shares(report: dict, path: str | Path) -> None:
-    """Chart the branches' shares, a bar for each energy model.
-
-    Args:
-        report (dict): Of :func:`respike_mmaction.energy.measure`.
-        path (str | Path): Image to write, ``.png`` or ``.svg``.
-    """
-    plt = _pyplot()
-    names = list(report['energy'])
-    branches = list(next(iter(report['energy'].values()))['mj_by_branch'])
-    figure, axes = plt.subplots(figsize=(8, 1.2 + .5 * len(names)))
-    left = [0.] * len(names)
-    for branch in branches:
-        shares = [
-            _percent(energy['mj_by_branch'][branch], energy['mj_per_video'])
-            for energy in report['energy'].values()
-        ]
-        axes.barh(names, shares, left=left, label=branch)
-        left = [a + b for a, b in zip(left, shares, strict=True)]
-    axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_xlabel('% of the energy of a video by the model of the bar\n'
-                    f'{_label(report)}')
-    axes.legend(loc='lower center', bbox_to_anchor=(.4, 1), frameon=False,
-                ncols=len(branches))
-    figure.savefig(path, dpi=100, bbox_inches='tight')
-    plt.close(figure)
-
-
-def draw_accuracy(reports: Sequence[dict], path: str | Path,
-                  energy_model: str = 'horowitz_45nm') -> None:
-    """Chart accuracy against energy a video, by one energy model.
-
-    Args:
-        reports (Sequence[dict]): Read from JSON files.
-        path (str | Path): Image to write, ``.png`` or ``.svg``.
-        energy_model (str): Name of the model. Defaults to
-            ``'horowitz_45nm'``.
-
-    Raises:
-        ValueError: If a report has no accuracy or no such energy model, or
-            the model is not the same in all of them.
-    """
-    points = []
-    for report in reports:
-        name = report['config']
-        energy = report['energy'].get(energy_model)
-        if energy is None:
-            raise ValueError(
-                f'{name} has no energy by {energy_model!r}: it has '
-                f'{tuple(report["energy"])}')
-        if energy['model'] != reports[0]['energy'][energy_model]['model']:
-            raise ValueError(
-                f'{energy_model!r} of {name} is not that of '
-                f'{reports[0]["config"]}: their numbers do not compare')
-        if report.get('accuracy') is None:
-            raise ValueError(f'{name} has no accuracy: measure it with '
-                             '--accuracy')
-        points.append(
-            (energy['mj_per_video'], report['accuracy'], _label(report)))
-    plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(8, 5))
-    for mj, accuracy, label in points:
-        axes.scatter(mj, accuracy, label=label)
-    axes.set_xscale('log')
-    axes.set_xlabel(f'energy of a video by {energy_model} / mJ')
-    axes.set_ylabel('top-1 accuracy / %')
-    axes.legend(fontsize='small')
-    figure.savefig(path, dpi=100, bbox_inches='tight')
-    plt.close(figure)
-
-
-def _pyplot():  # noqa: ANN202
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    return plt

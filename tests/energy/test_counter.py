@@ -19,7 +19,7 @@ from respike_mmaction.energy import (
     OperationCounter,
     grouping,
 )
-from respike_mmaction.energy.measurement import drop_values, without_pretrained
+from respike_mmaction.energy.network import drop_values, without_pretrained
 from respike_mmaction.energy.operations import LEFT_OUT
 from respike_mmaction.models.neurons import LIFNeuron
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from respike_mmaction.energy import draw_shares
 from respike_mmaction.energy.measurement import check_exists
+from respike_mmaction.visualization import draw_shares
 from tests.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from mmaction.registry import MODELS
 from mmengine import load
 from mmengine.config import Config
 
-from respike_mmaction.published import PublishedModel, to_published
+from respike_mmaction.checkpoints.published import PublishedModel, to_published
 from tests import processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('upstream')]

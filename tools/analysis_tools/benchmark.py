@@ -31,6 +31,8 @@ from measure import (
 )
 from mmcv.cnn import fuse_conv_bn
 
+from respike_mmaction.visualization import draw_fits
+
 MIB = 2**20
 
 
@@ -194,30 +196,6 @@ def linear_fits(rows):
     return fits
 
 
-def plot(fits, path):
-    """Cost against each axis with its straight line."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    labels = sorted({fit['against'] for fit in fits})
-    figure, axes = plt.subplots(
-        1, len(labels), figsize=(4.5 * len(labels), 3.6), squeeze=False)
-    for axis, label in zip(axes[0], labels, strict=True):
-        for fit in (f for f in fits if f['against'] == label):
-            x, y = np.array(fit['points']).T
-            line, = axis.plot(x, y, 'o')
-            ends = np.array([0, x.max()])
-            axis.plot(
-                ends, fit['slope'] * ends + fit['intercept'],
-                color=line.get_color(),
-                label=f'{fit["network"]} {fit["kind"]}, '
-                f'$R^2$ {fit["r2"]:.4f}')
-        axis.set(xlabel=label, ylabel='CPU seconds a step', ylim=(0, None))
-        axis.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-
-
 def report(rows):
     """Print the table."""
     header = ['batch', 'T', 'S', 'size', 'pass', 'network', 'clips/s',
@@ -279,7 +257,7 @@ def main():
         out.write_text(json.dumps(result, indent=1))
         print(f'written: {out}')
         if fits:
-            plot(fits, out.with_suffix('.png'))
+            draw_fits(fits, out.with_suffix('.png'))
             print(f'written: {out.with_suffix(".png")}')
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from mmengine.config import Config
 
 from respike_mmaction.energy import (
-    draw_accuracy,
-    draw_shares,
     format_report,
     measure,
     read_json,
@@ -18,6 +16,7 @@ from respike_mmaction.energy import (
     write_json,
 )
 from respike_mmaction.energy.measurement import KEYS_AND_VALUES
+from respike_mmaction.visualization import draw_accuracy, draw_shares
 
 
 def parse_args(argv=None):

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 import respike_mmaction
-from respike_mmaction.published import (
+from respike_mmaction.checkpoints.published import (
     from_published,
     read_state_dict,
     to_published,

@@ -12,7 +12,7 @@ from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from .models.layers import FusionBlock
+from ..models.layers import FusionBlock
 
 StateDict = dict[str, Tensor]
 
