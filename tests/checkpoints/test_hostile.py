@@ -10,9 +10,9 @@ from mmaction.apis import init_recognizer
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from respike_mmaction.published import read_state_dict
 
 from respike_mmaction.checkpoints import config_of
+from respike_mmaction.checkpoints.published import read_state_dict
 from tests.checkpoints import hostile
 from tests.checkpoints.test_config_text import MODEL
 
