@@ -65,9 +65,12 @@ class HeartbeatHook(Hook):
             store = store.clone()  # a connection of its own
         self._runs += 1
         self._stop.clear()
+        store = PrefixStore(f'heartbeat/{self._runs}', store)
+        rank = get_dist_info()[0]
+        store.set(f'{rank} is', f'{socket.gethostname()}, {os.getpid()}')
+        store.add(str(rank), 1)  # from now on it is missed
         self._thread = Thread(
-            target=self._watch, daemon=True,
-            args=(PrefixStore(f'heartbeat/{self._runs}', store), ))
+            target=self._watch, daemon=True, args=(store, ))
         self._thread.start()
 
     def after_run(self, runner: Runner) -> None:
@@ -95,13 +98,12 @@ class HeartbeatHook(Hook):
 
     def _count(self, store: Store) -> None:
         rank, world_size = get_dist_info()
-        store.set(f'{rank} is', f'{socket.gethostname()}, {os.getpid()}')
         counts = [0] * world_size
         missed = [0] * world_size
         while not self._stop.wait(self.interval):
             found = self._counts(store, rank, world_size)
             for other, count in enumerate(found):
-                # who has not begun is not missed yet
+                # who has not begun is not missed
                 still = count > 0 and count == counts[other]
                 missed[other] = missed[other] + 1 if still else 0
                 if missed[other] == self.missed:
