@@ -182,7 +182,7 @@ def test_an_unused_fusion_tells_that_there_is_no_downsampling():
 
 
 @pytest.mark.parametrize('spoil, message', [
-    (lambda s: s.update(surprise=torch.zeros(1)), 'unexplained: surprise'),
+    (lambda s: s.update(surprise=torch.zeros(1)), 'unknown: surprise'),
     (lambda s: s.pop('fc.bias'), 'missing: fc.bias'),
     (lambda s: s.update({'snn_backbone.conv1.weight': torch.zeros(
         64, 4, 3, 3)}), 'shape: snn_backbone.conv1.weight'),
@@ -200,7 +200,7 @@ def test_unknown_names_of_an_unused_fusion_are_refused():
     theirs = state_dict(golden(GOLDEN[1]))
     theirs['snn_backbone.fusion1.surprise'] = torch.zeros(1)
     with pytest.raises(ValueError,
-                       match=r'unexplained: snn_backbone\.fusion1\.surpr'):
+                       match=r'unknown: snn_backbone\.fusion1\.surpr'):
         from_published(theirs, False)
 
 
@@ -214,11 +214,11 @@ def ours(**kwargs):
 
 @pytest.mark.parametrize('kwargs, message', [
     (dict(backbone=dict(neuron=dict(type='ParametricLIFNeuron'))),
-     'unexplained: snn_backbone.layer1.0.neuron1.w'),
+     'unknown: snn_backbone.layer1.0.neuron1.w'),
     (dict(backbone=dict(depth=10)), 'missing: snn_backbone.layer1.1.'),
-    (dict(backbone=dict(depth=34)), 'unexplained: snn_backbone.layer1.2.'),
+    (dict(backbone=dict(depth=34)), 'unknown: snn_backbone.layer1.2.'),
     (dict(key_backbone=dict(type='ResNetTSM', num_segments=4)),
-     'unexplained: ann_layer1.0.conv1.net.weight'),
+     'unknown: ann_layer1.0.conv1.net.weight'),
     (dict(key_backbone=dict(depth=34)), 'ResNet-18: 2 basic'),
 ])
 def test_reverse_refuses_other_networks(kwargs, message):
@@ -233,7 +233,7 @@ def test_reverse_refuses_other_networks(kwargs, message):
     (lambda s: s.pop('backbone.bn1.num_batches_tracked'),
      'missing: backbone.bn1.num_batches_tracked'),
     (lambda s: s.update({'backbone.surprise': torch.zeros(1)}),
-     'unexplained: snn_backbone.surprise'),
+     'unknown: snn_backbone.surprise'),
     # would take the place of downsample's
     (lambda s: s.update({'backbone.layer1.0.shortcut.1.weight':
                          s['backbone.layer1.0.downsample.1.weight']}),

@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..models.layers import FusionBlock
+from ..state_dict import Differences, compare
 
 StateDict = dict[str, Tensor]
 
@@ -226,44 +227,37 @@ def from_published(state_dict: StateDict,
         Conversion: Ours, with the account of every key.
 
     Raises:
-        ValueError: If a key is missing, unexplained or of another shape.
+        ValueError: If a weight is missing, unknown, of another shape or not
+            finite.
     """
     published = PublishedModel.detect(state_dict, downsample)
-    result = Conversion(published, {})
-    problems = []
     with DefaultScope.overwrite_default_scope('mmaction'):
         ours = MODELS.build(published.config()).state_dict()
-    for name, tensor in ours.items():
-        source = published_name(name)
-        if source not in state_dict:
-            if name.endswith('num_batches_tracked'):  # PyTorch < 0.4.1
-                result.state_dict[name] = tensor
-                result.made.append(name)
-            else:
-                problems.append(f'missing: {source} (for {name})')
-            continue
-        value = state_dict[source]
-        if _PROJECTION.match(source) and value.shape[2:] == (1, 1):
-            value = value.flatten(1)  # a 1x1 convolution as a linear layer
-        if value.shape != tensor.shape:
-            problems.append(
-                f'shape: {source} is {tuple(state_dict[source].shape)}, '
-                f'{name} is {tuple(tensor.shape)}')
-        result.state_dict[name] = value
-        result.used[source] = name
+    names = {published_name(name): name for name in ours}
     # fusion 1 is made like fusion 2, but has no use without downsampling
     unused = set() if published.downsample else {
-        published_name(name).replace('.fusion2.', '.fusion1.')
-        for name in ours
-    }
-    for name in state_dict.keys() - result.used.keys():
-        if name in unused:
-            result.dropped.append(name)
-        else:
-            problems.append(f'unexplained: {name}')
-    _refuse(problems)
-    result.dropped.sort()
+        name.replace('.fusion2.', '.fusion1.') for name in names
+    } - names.keys()
+    _refuse(compare(
+        {name: _linear(name, value) for name, value in state_dict.items()
+         if name not in unused},
+        {theirs: ours[name] for theirs, name in names.items()}))
+    result = Conversion(published, {})
+    for theirs, name in names.items():
+        if theirs in state_dict:
+            result.state_dict[name] = _linear(theirs, state_dict[theirs])
+            result.used[theirs] = name
+        else:  # the counter of batches, of PyTorch < 0.4.1
+            result.state_dict[name] = ours[name]
+            result.made.append(name)
+    result.dropped = sorted(unused & state_dict.keys())
     return result
+
+
+def _linear(name: str, value: Tensor) -> Tensor:
+    """A 1x1 convolution that is a linear layer of ours."""
+    one = _PROJECTION.match(name) and value.shape[2:] == (1, 1)
+    return value.flatten(1) if one else value
 
 
 def to_published(state_dict: StateDict) -> Conversion:
@@ -329,8 +323,9 @@ def _fresh_fusion(state_dict: StateDict) -> StateDict:
     }
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: Differences | list[str]) -> None:
     if problems:
+        what = (problems if isinstance(problems, Differences) else
+                '\n  '.join(problems))
         raise ValueError(
-            f'{len(problems)} keys do not fit; nothing was converted:\n  ' +
-            '\n  '.join(problems))
+            f'the weights do not fit; nothing was converted:\n  {what}')

@@ -4,11 +4,12 @@ import re
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import nn
 
+from ..state_dict import compare
+
 __all__ = ['check_pretrained']
 
 # Parts of an image classifier that a backbone does not have.
 _CLASSIFIERS = ('fc.', 'classifier.', 'head.')
-_COUNTER = 'num_batches_tracked'  # old checkpoints lack it
 
 
 def _torchvision_name(name: str) -> str:
@@ -34,32 +35,24 @@ def check_pretrained(backbone: nn.Module) -> None:
 
     Raises:
         ValueError: If a weight of the backbone is missing in the file, is
-            unknown to the backbone (other than the classifier) or has
-            another shape; all of them are counted, some named.
+            unknown to the backbone (other than the classifier), has
+            another shape or is not finite; all of them are counted, some
+            named.
     """
     path = getattr(backbone, 'pretrained', None)
     if not path:
         return
     stored = _load_checkpoint(path, map_location='cpu')
     stored = stored.get('state_dict', stored)
-    stored = {re.sub(r'^module\.', '', name): tuple(value.shape)
-              for name, value in stored.items()}
     rename = (_torchvision_name
               if getattr(backbone, 'torchvision_pretrain', False) else str)
-    expected = {rename(name): tuple(value.shape)
+    expected = {rename(name): value
                 for name, value in backbone.state_dict().items()}
-    missing = [name for name in expected.keys() - stored.keys()
-               if not name.endswith(_COUNTER)]
-    unknown = [name for name in stored.keys() - expected.keys()
-               if not name.startswith(_CLASSIFIERS)]
-    shapes = [f'{name} {stored[name]} instead of {expected[name]}'
-              for name in stored.keys() & expected.keys()
-              if stored[name] != expected[name]]
-    faults = [f'{len(found)} {what}: ' + ', '.join(sorted(found)[:5]) +
-              (' ...' if len(found) > 5 else '')
-              for what, found in (('missing', missing), ('unknown', unknown),
-                                  ('of another shape', shapes)) if found]
-    if faults:
-        raise ValueError(
-            f'the pretrained weights {path} do not fit '
-            f'{type(backbone).__name__}: ' + '; '.join(faults))
+    stored = {re.sub(r'^module\.', '', name): value
+              for name, value in stored.items()}
+    found = compare(
+        {name: value for name, value in stored.items()
+         if name in expected or not name.startswith(_CLASSIFIERS)}, expected)
+    if found:
+        raise ValueError(f'the pretrained weights {path} do not fit '
+                         f'{type(backbone).__name__}: {found}')

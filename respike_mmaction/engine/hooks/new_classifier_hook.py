@@ -1,10 +1,13 @@
 """Fine-tuning on a data set with other classes."""
 import re
+from dataclasses import replace
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ...state_dict import compare
 
 __all__ = ['NewClassifierHook']
 
@@ -21,6 +24,8 @@ class NewClassifierHook(Hook):
     Args:
         classifier (str): Name of the layer. Defaults to ``'cls_head.fc_cls'``.
     """
+
+    priority = 'HIGH'  # before EMAHook, which loads the same weights
 
     def __init__(self, classifier: str = 'cls_head.fc_cls') -> None:
         self.classifier = classifier
@@ -41,11 +46,9 @@ class NewClassifierHook(Hook):
         if is_model_wrapper(model):
             model = model.module
         weights = checkpoint.get('state_dict', checkpoint)
-        stored = {re.sub(r'^module\.', '', name): (name, value.shape)
-                  for name, value in weights.items()
-                  if hasattr(value, 'shape')}
-        expected = {name: value.shape
-                    for name, value in model.state_dict().items()}
+        keys = {re.sub(r'^module\.', '', name): name for name in weights}
+        stored = {name: weights[key] for name, key in keys.items()}
+        expected = model.state_dict()
         source = f'the checkpoint {runner._load_from}'
         layer = f'{self.classifier}.weight'
         for names, owner in ((expected, 'the model'), (stored, source)):
@@ -54,23 +57,18 @@ class NewClassifierHook(Hook):
                                  'classifier names the last layer of the '
                                  'model')
 
-        different = [
-            name for name in {**stored, **expected}
-            if name not in stored or stored[name][1] != expected.get(name)
-        ]
-        other = sorted(name for name in different
-                       if not name.startswith(f'{self.classifier}.')
-                       or name not in stored or name not in expected)
+        found = compare(stored, expected)
+        anew = {name for name in found.shapes
+                if name.startswith(f'{self.classifier}.')}
+        other = replace(found, shapes={
+            name: what for name, what in found.shapes.items()
+            if name not in anew})
         if other:
-            raise ValueError(
-                f'{source} differs from the model '
-                f'in more than {self.classifier}: {len(other)} weights are '
-                'missing, unknown or of another shape, among them '
-                f'{", ".join(other[:5])}')
-        if different:
-            for name in different:
-                key = stored[name][0]
-                weights[key] = model.state_dict()[name].detach().clone()
+            raise ValueError(f'{source} differs from the model in more than '
+                             f'{self.classifier}: {other}')
+        for name in anew:
+            weights[keys[name]] = expected[name].detach().clone()
+        if anew:
             runner.logger.info(
-                f'{self.classifier} is made anew: {expected[layer][0]} '
-                f'classes, the checkpoint has {stored[layer][1][0]}')
+                f'{self.classifier} is made anew: {len(expected[layer])} '
+                f'classes, the checkpoint has {len(stored[layer])}')

@@ -10,6 +10,7 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...state_dict import RefusesUnfitWeights
 from ..layers import StepBatchNorm2d, recompute
 from ..neurons import build_neuron
 
@@ -120,7 +121,7 @@ def _keep_or_recompute(function: Callable, x: Tensor, *args):
 
 
 @MODELS.register_module()
-class SpikingResNet(BaseModule):
+class SpikingResNet(RefusesUnfitWeights, BaseModule):
     """Spiking ResNet (paper, section 3; DESIGN: pre-activation blocks).
 
     The stem (3x3 convolution of stride 2 and BatchNorm, no pooling) and four

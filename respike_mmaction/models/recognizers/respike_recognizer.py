@@ -11,6 +11,7 @@ from mmaction.utils import ConfigType, OptConfigType, SampleList
 from torch import Tensor
 
 from ...residual import BRANCHES, check_groups, split_clip
+from ...state_dict import RefusesUnfitWeights
 from ..pretrained import check_pretrained
 
 MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
@@ -35,7 +36,7 @@ def _without_merged(preprocessor: OptConfigType) -> OptConfigType:
 
 
 @MODELS.register_module()
-class ReSpikeRecognizer(BaseRecognizer):
+class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
     """ReSpike (arXiv 2409.01564): residual frames through a spiking network.
 
     The key frames of a clip go through an ordinary four-stage backbone, the
