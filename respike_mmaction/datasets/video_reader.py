@@ -95,12 +95,18 @@ def _ebml_end(file: BinaryIO) -> int:
     return 0 if segment is None else file.tell() + segment
 
 
+# How FFmpeg knows HLS and concat files, whatever their names; it skips an ID3
+# tag, with which no file of videos begins.
+_PLAYLISTS = b'#EXTM3U', b'ffconcat', b'ID3'
+
+
 def check_video_file(path: str) -> None:
     """Refuse what no decoder should be let near: it could block or crash.
 
     A file is refused if it is missing, not a regular file (opening a FIFO
-    blocks for ever), empty, or shorter than its container says (mp4, mov,
-    avi, mkv, webm). Costs a few microseconds.
+    blocks for ever), empty, a playlist, which makes decoders open other
+    files, or shorter than its container says (mp4, mov, avi, mkv, webm).
+    Costs a few microseconds.
 
     Args:
         path (str): The video.
@@ -116,6 +122,9 @@ def check_video_file(path: str) -> None:
             raise VideoReadError(f'{path}: the file is empty')
         with open(path, 'rb') as file:
             head = file.read(12)
+            if head.startswith(_PLAYLISTS):
+                raise VideoReadError(
+                    f'{path}: a playlist, which names other files')
             if head[:4] == b'RIFF' and head[8:] == b'AVI ':
                 end = _riff_end(file)
             elif head[:4] == b'\x1a\x45\xdf\xa3':
