@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Environment, ruff, pytest: what CI runs. Arguments go to pytest.
+# Environment, ruff, mypy, pytest: what CI runs. Arguments go to pytest.
 #   JOBS   processes that run the tests (default 2)
 #   LIMIT  seconds after which the tests are ended (default 2700)
 set -euo pipefail
@@ -7,6 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/env.sh
 LIMIT=${LIMIT:-2700}
 prepare_env mmcv-lite,video,plot,nir,test
+# the reference library alone: of what it asks for, its torchvision would bring
+# another torch, and the neurons that are compared with need the rest only
+python -m pip install --disable-pip-version-check --quiet --no-deps \
+    -r requirements/bench.txt
 
 python -m ruff check .
 # one thread each: the test processes share the cores already

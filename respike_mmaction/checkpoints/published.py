@@ -275,11 +275,14 @@ def to_published(state_dict: StateDict) -> Conversion:
         ValueError: If a key has no published counterpart, is missing or of
             another shape.
     """
-    result = Conversion(None, {})
-    problems = []
+    converted: StateDict = {}
+    used: dict[str, str] = {}
+    dropped: list[str] = []
+    made: list[str] = []
+    problems: list[str] = []
     for name, value in state_dict.items():
         if name.startswith('data_preprocessor.'):
-            result.dropped.append(name)
+            dropped.append(name)
             continue
         try:
             target = published_name(name)
@@ -288,23 +291,22 @@ def to_published(state_dict: StateDict) -> Conversion:
             continue
         if _PROJECTION.match(target):
             value = value[..., None, None]
-        result.state_dict[target] = value
-        result.used[name] = target
+        converted[target] = value
+        used[name] = target
     _refuse(problems)
     downsample = any(
         name.startswith('cls_head.fusions.stage1.') for name in state_dict)
     # what cannot be read back is none of the published network
-    back = from_published(result.state_dict, downsample)
+    back = from_published(converted, downsample)
     _refuse([
         f'unexplained or missing: {name}'
-        for name in sorted(back.state_dict.keys() ^ result.used.keys())
+        for name in sorted(back.state_dict.keys() ^ used.keys())
     ])
     if not downsample:
-        unused = _fresh_fusion(result.state_dict)
-        result.state_dict.update(unused)
-        result.made.extend(unused)
-    result.model = back.model
-    return result
+        unused = _fresh_fusion(converted)
+        converted.update(unused)
+        made.extend(unused)
+    return Conversion(back.model, converted, used, dropped, made)
 
 
 def _fresh_fusion(state_dict: StateDict) -> StateDict:

@@ -8,6 +8,7 @@ from mmaction.models.recognizers import Recognizer2D
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import BaseModel
 from torch import nn
 
 from ..models.recognizers import ReSpikeRecognizer
@@ -80,7 +81,7 @@ def read_videos(cfg: Config, number: int,
         yield os.path.basename(str(name)), pseudo_collate([dataset[index]])
 
 
-def preprocess(model: nn.Module, data: dict) -> tuple[Any, list]:
+def preprocess(model: BaseModel, data: dict) -> tuple[Any, list]:
     """Inputs on the device of the network, and their samples."""
     device = next(model.parameters()).device
     data = model.data_preprocessor(data, False)

@@ -60,10 +60,11 @@ def convolution_synaptic_operations(spikes: Tensor, weight: Tensor,
     # whole numbers in float64 are exact up to 2^53
     reached = (spikes != 0).sum((0, 1)).double()
     for axis in range(axes - 1, -1, -1):  # the last axis of what is left
-        options = (values[axis % len(values)]
-                   for values in (stride, padding, dilation))
+        step, pad, spread = (values[axis % len(values)]
+                             for values in (stride, padding, dilation))
         fan_out = axis_fan_out(spikes.shape[2 + axis], out_shape[2 + axis],
-                               weight.shape[2 + axis], *options, transposed)
+                               weight.shape[2 + axis], step, pad, spread,
+                               transposed)
         reached = reached @ fan_out.to(reached)
     channels = weight.shape[1] if transposed else weight.shape[0] // groups
     return int(reached.item()) * channels

@@ -197,7 +197,7 @@ def recompute_keys(model: nn.Module, layers: dict[Layer, Count]) -> None:
 def add_parameters(model: nn.Module, layers: dict[Layer, Count],
                    views: float) -> None:
     """Add the parameters of every module, moved once a view."""
-    first = {}
+    first: dict[str, Layer] = {}
     for layer in layers:
         first.setdefault(layer.name, layer)
     seen = set()

@@ -4,6 +4,7 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -32,14 +33,14 @@ def drop_values(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def randomise(model: nn.Module, data: dict, pipeline: list[dict]) -> None:
+def randomise(model: BaseModel, data: dict, pipeline: list[dict]) -> None:
     """Give a network random weights and the BatchNorm statistics of a view.
 
     With means of 0 and variances of 1 an untrained spiking network would
     fall silent after a few layers.
 
     Args:
-        model (nn.Module): The network.
+        model (BaseModel): The network.
         data (dict): The collated views of a video; the first one is run.
         pipeline (list[dict]): The test pipeline.
     """

@@ -170,7 +170,8 @@ class Count:
         operations = Counter(self.operations)
         neurons = operations.pop('neuron', 0)
         if neurons:
-            operations['ReLU'] += neurons / NEURON_OPERATIONS
+            # a mean over videos is a fraction, which Counter takes, too
+            operations['ReLU'] += neurons / NEURON_OPERATIONS  # type: ignore[assignment]  # noqa: E501
         return Count(
             macs=self.macs + self.dense,
             activation_bytes=self.activation_bytes + self.spike_bytes,
