@@ -13,6 +13,7 @@ python -m pip install --disable-pip-version-check --quiet --no-deps \
     -r requirements/bench.txt
 
 python -m ruff check .
+python -m mypy
 # one thread each: the test processes share the cores already
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # in a process group of their own, of which nothing outlives the tests; a
