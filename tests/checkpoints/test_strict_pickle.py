@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine import dump, load
+from mmengine.config import Config
 
 from respike_mmaction.checkpoints import read_dump, read_pickle
 
@@ -23,6 +24,13 @@ def plain_values():
         OrderedDict(a=1), {1, 2}, frozenset('a'), 1 + 2j, b'', b'\xff', 'ä',
         (1, 2.5, None, True), {'a': [{}]}, 2**100, float('inf')
     ]
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_values_of_config_references(protocol):
+    config = Config(dict(a=3, b=.5, c='x', d=['${a}', '${b}', '${c}']))
+    found = read_pickle(io.BytesIO(pickle.dumps(list(config.d), protocol)))
+    assert found == [3, .5, 'x']
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
