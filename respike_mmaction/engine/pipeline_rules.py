@@ -189,8 +189,8 @@ def classes_differ(runner: Runner) -> Iterator[str]:
 
 def references_differ(runner: Runner) -> Iterator[str]:
     """Every reference has the value of its source."""
-    for path, value in outdated(runner.cfg):
-        yield (f'{path}={value!r} was {value.template!r}, which has changed '
+    for path, text, value in outdated(runner.cfg):
+        yield (f'{path}={value!r} was {text!r}, which has changed '
                "since: use Config.merge_from_dict({'NAME': value})")
 
 
