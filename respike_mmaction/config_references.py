@@ -54,9 +54,10 @@ class _Resolver:
         whole = REFERENCE.fullmatch(text)
         value = self._look_up(whole[1], seen) if whole else REFERENCE.sub(
             lambda match: str(self._look_up(match[1], seen)), text)
-        if value != text and len(str(value)) > _LONGEST:
-            raise ValueError(f'{text[:60]!r} gives {len(str(value))} '
-                             f'characters, allowed are {_LONGEST}')
+        if isinstance(value, str) and value != text and \
+                len(value) > _LONGEST:
+            raise ValueError(f'{text[:60]!r} gives {len(value)} characters, '
+                             f'allowed are {_LONGEST}')
         return value
 
     def _look_up(self, name: str, seen: tuple[str, ...]) -> Any:

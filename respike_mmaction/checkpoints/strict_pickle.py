@@ -105,10 +105,8 @@ def _allowed() -> dict[str, Callable]:
                 getattr(core, part), name)
     for module in ('builtins', '__builtin__'):  # Python 3, Python 2
         allowed[f'{module}.bytes'] = _no_bytes
-        # int, float and str: values of config references are pickled so
-        for kind in (set, frozenset, complex, int, float, str):
+        for kind in (set, frozenset, complex):
             allowed[f'{module}.{kind.__name__}'] = kind
-    allowed |= {'__builtin__.long': int, '__builtin__.unicode': str}
     return allowed
 
 
