@@ -164,12 +164,12 @@ def install() -> None:
     pretty_text = Config.pretty_text.fget
 
     @wraps(init)
-    def linked_init(self: Config, *args, **kwargs) -> None:
+    def linked_init(self: Config, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         _link(self)
 
     @wraps(merge)
-    def linked_merge(self: Config, *args, **kwargs) -> None:
+    def linked_merge(self: Config, *args: Any, **kwargs: Any) -> None:
         texts = {path: text for path, (text, _) in _links(self).items()}
         if texts:
             _replace(self._cfg_dict, texts)

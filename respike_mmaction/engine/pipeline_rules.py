@@ -3,7 +3,7 @@
 Each rule looks at a built runner and yields one sentence a fault, which names
 both places that disagree as their path in the config.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmaction.datasets.transforms import (
@@ -28,6 +28,9 @@ from ..residual import BRANCHES
 
 __all__ = ['RULES', 'model_of', 'pipelines', 'steps_of']
 
+# path, such as 'train_dataloader.dataset.pipeline', and transforms
+Pipeline = tuple[str, Sequence]
+
 
 def model_of(runner: Runner) -> nn.Module:
     """The model without DDP around it."""
@@ -35,7 +38,7 @@ def model_of(runner: Runner) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def pipelines(runner: Runner) -> Iterator[tuple[str, list]]:
+def pipelines(runner: Runner) -> Iterator[Pipeline]:
     """Pipelines of the data loaders that the runner has or will build.
 
     Args:
@@ -50,7 +53,7 @@ def pipelines(runner: Runner) -> Iterator[tuple[str, list]]:
         yield from _pipelines(getattr(runner, f'_{name}'), name)
 
 
-def _pipelines(node: Any, path: str) -> Iterator[tuple[str, list]]:
+def _pipelines(node: Any, path: str) -> Iterator[Pipeline]:
     if isinstance(node, list | tuple):
         for i, value in enumerate(node):
             yield from _pipelines(value, f'{path}[{i}]')
@@ -62,12 +65,12 @@ def _pipelines(node: Any, path: str) -> Iterator[tuple[str, list]]:
                 yield from _pipelines(value, f'{path}.{key}')
 
 
-def steps_of(pipeline: tuple[str, list],
+def steps_of(pipeline: Pipeline,
              *kinds: type) -> Iterator[tuple[str, BaseTransform]]:
     """Transforms of some kinds.
 
     Args:
-        pipeline (tuple[str, list]): One of :func:`pipelines`.
+        pipeline (Pipeline): One of :func:`pipelines`.
         *kinds (type): Their classes.
 
     Yields:
@@ -82,7 +85,7 @@ def steps_of(pipeline: tuple[str, list],
             yield f'{path}[{i}]', TRANSFORMS.build(step)
 
 
-def _splits(pipeline: tuple[str, list]) -> bool:
+def _splits(pipeline: Pipeline) -> bool:
     """Whether a pipeline ends in key frames and residual frames."""
     return any(split.keep == 'both'
                for _, split in steps_of(pipeline, ResidualFrameTransform))
@@ -111,10 +114,11 @@ def groups_differ(runner: Runner) -> Iterator[str]:
 def frames_differ(runner: Runner) -> Iterator[str]:
     """As many frames are sampled as the split or the model takes."""
     model = model_of(runner)
+    backbone = getattr(model, 'backbone', None)
     if isinstance(model, ReSpikeRecognizer):
         taken = [('model.num_frames', model.num_frames)]
-    elif isinstance(getattr(model, 'backbone', None), SpikingResNet):
-        taken = [('model.backbone.num_steps', model.backbone.num_steps)]
+    elif isinstance(backbone, SpikingResNet):
+        taken = [('model.backbone.num_steps', backbone.num_steps)]
     else:
         taken = []
     for pipeline in pipelines(runner):
@@ -155,7 +159,7 @@ def inputs_differ(runner: Runner) -> Iterator[str]:
                    'not fit: ReSpikeDataPreprocessor takes either')
 
 
-def _takes_split(preprocessor: nn.Module) -> bool | None:
+def _takes_split(preprocessor: Any) -> bool | None:
     """True for both branches only, False for plain frames, None for either."""
     if isinstance(preprocessor, ReSpikeDataPreprocessor):
         return (False if preprocessor.published_kinetics_normalization else
@@ -165,7 +169,7 @@ def _takes_split(preprocessor: nn.Module) -> bool | None:
     return False if isinstance(preprocessor, ActionDataPreprocessor) else None
 
 
-def _name(preprocessor: nn.Module) -> str:
+def _name(preprocessor: Any) -> str:
     name = type(preprocessor).__name__
     return (f'{name}(published_kinetics_normalization=True)' if getattr(
         preprocessor, 'published_kinetics_normalization', False) else name)

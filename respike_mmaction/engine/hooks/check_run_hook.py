@@ -116,5 +116,5 @@ def check_every_run() -> None:
                                hooks: dict | None = None) -> None:
         upstream(self, {'check_run': CheckRunHook(), **(hooks or {})})
 
-    register_default_hooks._checks_run = True
+    setattr(register_default_hooks, '_checks_run', True)  # noqa: B010
     Runner.register_default_hooks = register_default_hooks

@@ -1,5 +1,6 @@
 """Normalisation and blending, for the split on either side."""
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
@@ -53,7 +54,7 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
                  std: Sequence[float],
                  published_kinetics_normalization: bool = False,
                  num_frames: int = 16,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         if 'preprocessors' in kwargs:
             raise ValueError(
                 'preprocessors is not allowed for ReSpikeDataPreprocessor: '
