@@ -10,6 +10,7 @@ from tempfile import TemporaryFile
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
@@ -18,7 +19,7 @@ from mmengine import dist
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from .annotation_file import read_annotations
+from .annotation_file import UNLABELLED, read_annotations
 from .video_reader import VideoReadError, check_video_file
 
 __all__ = ['ResilientVideoDataset', 'UnreadableVideoSample']
@@ -73,7 +74,7 @@ class UnreadableVideoSample(ActionDataSample):
         """Set the scores of a wrong answer, of the shape of ``value``."""
         score = torch.zeros_like(value)
         if self.gt_label.numel() == 1:
-            score[self.gt_label] = -1
+            score[self.gt_label[self.gt_label != UNLABELLED]] = -1
         else:  # a one-hot vector of several labels
             score -= self.gt_label.to(score)
         return super().set_pred_score(score)
@@ -101,7 +102,8 @@ class ResilientVideoDataset(VideoDataset):
 
     Args:
         ann_file (str): Annotation file with lines ``path label``. A path may
-            hold spaces; blank lines and CRLF are allowed.
+            hold spaces; blank lines and CRLF are allowed. With ``test_mode``
+            it may hold no labels, for predictions alone.
         pipeline (Sequence[dict | Callable]): The data transforms. The steps
             up to the one with 'Decode' in its name read the video; an error
             in a later step is a mistake in the config and is not caught.
@@ -115,6 +117,15 @@ class ResilientVideoDataset(VideoDataset):
         decode_timeout (float, optional): Seconds after which a video that is
             still being decoded counts as unreadable; it is not tried again.
             None: wait for ever. Defaults to 300.
+        sample_by_class (bool): Whether training draws a class first, then
+            one of its videos, whatever the number that the sampler gives; an
+            epoch keeps its length. Defaults to False.
+        power (float): With ``sample_by_class``, a class is drawn with a
+            probability proportional to (number of its videos) ** power: 1 is
+            the draw without classes, 0 the same for all classes. Defaults to
+            0.
+        backend_args (dict, optional): Of the file backend that reads
+            ``ann_file``. Defaults to None: by how its path begins.
         **kwargs: Arguments of :class:`mmaction.datasets.VideoDataset`. With
             ``num_classes`` the labels are checked against it.
 
@@ -132,6 +143,9 @@ class ResilientVideoDataset(VideoDataset):
                  on_error: str = 'raise',
                  max_skip_ratio: float = 0.1,
                  decode_timeout: float | None = 300,
+                 sample_by_class: bool = False,
+                 power: float = 0.,
+                 backend_args: dict | None = None,
                  **kwargs) -> None:
         if on_error not in self.ON_ERROR:
             raise ValueError(f'on_error must be one of {self.ON_ERROR}, '
@@ -147,9 +161,15 @@ class ResilientVideoDataset(VideoDataset):
                 'num_classes=None is not allowed for ResilientVideoDataset '
                 'with multi_class=True: a label is a vector of so many zeros '
                 'and ones')
+        if sample_by_class and kwargs.get('multi_class'):
+            raise ValueError('sample_by_class=True is not allowed with '
+                             'multi_class=True: a video has no one class')
         self.on_error = on_error
         self.max_skip_ratio = max_skip_ratio
         self.decode_timeout = decode_timeout
+        self.sample_by_class = sample_by_class
+        self.power = power
+        self.backend_args = backend_args
         super().__init__(ann_file, pipeline=pipeline, **kwargs)
 
     def _steps(self) -> tuple[list[Callable], list[Callable]]:
@@ -178,7 +198,22 @@ class ResilientVideoDataset(VideoDataset):
             prefix=self.data_prefix['video'],
             delimiter=self.delimiter,
             num_classes=self.num_classes,
-            multi_class=self.multi_class)
+            multi_class=self.multi_class,
+            unlabelled=self.test_mode,
+            backend_args=self.backend_args)
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes of a video, as MMEngine's ``ClassBalancedDataset`` asks.
+
+        Args:
+            idx (int): The number of the video.
+
+        Returns:
+            list[int]: Its labels.
+        """
+        label = self.get_data_info(idx)['label']
+        return (label.nonzero().flatten().tolist()
+                if self.multi_class else [label])
 
     def full_init(self) -> None:
         """Read the annotation file, if that was not done before."""
@@ -191,6 +226,21 @@ class ResilientVideoDataset(VideoDataset):
             # have no logger: lines of JSON, [number of the video, reason].
             self._reported = _SharedLines()
             self._reasons = {}
+            if self.sample_by_class and not self.test_mode:
+                labels = [self.get_cat_ids(i)[0] for i in range(len(self))]
+                self._classes = [np.flatnonzero(np.equal(labels, label))
+                                 for label in sorted(set(labels))]
+
+    def _draw_by_class(self, idx: int) -> int:
+        """A video of a class drawn first.
+
+        ``idx`` keeps ranks apart whose random states are equal.
+        """
+        rng = np.random.default_rng((np.random.randint(2**31), idx))
+        weights = np.array([len(c) for c in self._classes])**float(self.power)
+        videos = self._classes[
+            rng.choice(len(weights), p=weights / weights.sum())]
+        return int(rng.choice(videos))
 
     def __getitem__(self, idx: int) -> dict:
         """Get a sample.
@@ -210,6 +260,8 @@ class ResilientVideoDataset(VideoDataset):
         self.full_init()
         if self.test_mode:
             return self._get_test_sample(idx)
+        if self.sample_by_class:
+            idx = self._draw_by_class(idx)
         for _ in range(self.max_refetch + 1):
             try:
                 data = self._read(idx)
@@ -227,7 +279,12 @@ class ResilientVideoDataset(VideoDataset):
 
     def _get_test_sample(self, idx: int) -> dict:
         try:
-            return self._read(idx)
+            data = self._read(idx)
+            if isinstance(data, dict) and 'data_samples' in data:
+                data['data_samples'].set_metainfo(  # for dumps
+                    dict(filename=self.get_data_info(idx)['filename'],
+                         unreadable=False))
+            return data
         except VideoReadError as error:
             if self.on_error == 'raise':
                 raise VideoReadError(

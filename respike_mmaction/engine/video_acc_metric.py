@@ -12,6 +12,8 @@ from mmaction.evaluation import (
 from mmaction.registry import METRICS
 from mmengine.logging import MMLogger, print_log
 
+from ..datasets.annotation_file import UNLABELLED
+
 __all__ = ['VideoAccMetric']
 
 SINGLE_LABEL = ('top_k_accuracy', 'mean_class_accuracy')
@@ -107,8 +109,14 @@ class VideoAccMetric(AccMetric):
 
         Returns:
             dict: ``top<k>``, ``mean1``, ``mean_average_precision`` and
-            ``mmit_mean_average_precision``, as configured.
+            ``mmit_mean_average_precision``, as configured; nothing of a list
+            without labels.
         """
+        results = [r for r in results if _is_labelled(r['label'])]
+        if not results:
+            print_log('the list holds no labels: no accuracy; test.py --dump '
+                      'FILE.pkl keeps the predictions', 'current')
+            return {}
         self.choose_metrics(_is_multi_label(results))
         metrics = super().compute_metrics(results)
         readable = [r for r in results if not r['unreadable']]
@@ -162,6 +170,12 @@ class VideoAccMetric(AccMetric):
 
 def _is_multi_label(results: list) -> bool:
     return isinstance(results[0]['label'], np.ndarray)
+
+
+def _is_labelled(label: int | np.ndarray) -> bool:
+    if isinstance(label, np.ndarray):  # zeros and ones
+        return bool(label.any())
+    return label != UNLABELLED
 
 
 def _average_precisions(results: list) -> list[tuple[int, int, float]]:

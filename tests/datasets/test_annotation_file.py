@@ -1,5 +1,6 @@
 """Lines of an annotation file: handled, or an error with the line number."""
 import pytest
+from mmengine.fileio import BaseStorageBackend, register_backend
 
 from respike_mmaction.datasets.annotation_file import read_annotations
 
@@ -39,19 +40,70 @@ def test_several_labels(tmp_path):
 
 @pytest.mark.parametrize('line, reason', [
     ('video.mp4', 'no label'),
-    ('with space/video.mp4', "'space/video.mp4' is not an integer"),
+    ('with space/video.mp4', 'no label'),
     ('video.mp4 walk', "'walk' is not an integer"),
     ('video.mp4 1.5', "'1.5' is not an integer"),
+    ('video.mp4 1_0', "'1_0' is not an integer of plain digits"),
+    ('video.mp4 +1', r"'\+1' is not an integer of plain digits"),
+    ('video.mp4 ٣', "'٣' is not an integer of plain digits"),
+    ('video.mp4 １', "'１' is not an integer of plain digits"),
+    ('video.mp4 ' + '9' * 5000, "'9999.* is not an integer"),
     ('video.mp4 -1', 'label -1 is out of range, labels are 0 to 2'),
     ('video.mp4 3', 'label 3 is out of range, labels are 0 to 2'),
-    ('7', 'no label'),
-    ('video.mp4 120 1', 'a number between path and label'),
-    ('a b/video.avi  7 2', 'a number between path and label'),
+    ('7', 'no path'),
+    ('video.mp4 120 1', "a number, '120', between path and label.*raw frames"),
+    ('a b/video.avi  7 2', "a number, '7', between path and label"),
+    ('v_Punch_g01_c01 77 2', "a number, '77', .*RawframeDataset"),
+    ('v_Punch_g01_c01 12 77 2', "a number, '77', .*RawframeDataset"),
 ])
 def test_wrong_line_is_named(tmp_path, line, reason):
     with pytest.raises(ValueError, match=f'list.txt:3: .*{reason}') as error:
         read(tmp_path, f'good.mp4 0\n\n{line}\ngood.mp4 1\n', num_classes=3)
-    assert repr(line) in str(error.value)
+    assert repr(line)[:100] in str(error.value)
+
+
+@pytest.mark.parametrize('line, reason', [
+    ('a.mp4 1 x 2', "'x' is not an integer"),
+    ('a.mp4 walk 1', "'walk' is not an integer"),
+    ('a b.mp4 1', "'b.mp4' is not an integer"),
+    ('a.mp4 1 7 2', 'label 7 is out of range'),
+])
+def test_wrong_one_of_several_labels_is_named(tmp_path, line, reason):
+    with pytest.raises(ValueError, match=reason):
+        read(tmp_path, line, num_classes=3, multi_class=True)
+
+
+@pytest.mark.parametrize('line', [
+    'x' * 10**6, 'x' * 10**6 + ' walk', 'a.mp4 ' + 'x' * 10**6,
+    'a.mp4 ' + '1' * 10**6, 'x' * 10**6 + ' 3 4'])
+def test_at_most_200_characters_of_a_line_are_shown(tmp_path, line):
+    with pytest.raises(ValueError) as error:
+        read(tmp_path, line, num_classes=3)
+    text = str(error.value).removeprefix(str(tmp_path / 'list.txt'))
+    assert sum(text.count(c) for c in 'x1') <= 200
+    assert len(text) < 450
+
+
+def test_list_without_labels(tmp_path):
+    text = 'a.mp4\nwith space/b c.webm\nno_suffix\n'
+    assert read(tmp_path, text, unlabelled=True) == [
+        ('a.mp4', -1), ('with space/b c.webm', -1), ('no_suffix', -1)]
+    assert read(tmp_path, text.replace(' ', '_'), unlabelled=True,
+                multi_class=True)[0] == ('a.mp4', [])
+    with pytest.raises(ValueError, match="list.txt:1: 'a.mp4': no label"):
+        read(tmp_path, text)
+    # as MMAction2's build_file_list.py writes the test list of Kinetics
+    assert read(tmp_path, 'a.mp4 -1\nb.mp4 -1', unlabelled=True,
+                num_classes=3) == [('a.mp4', -1), ('b.mp4', -1)]
+    assert read(tmp_path, 'a.mp4 2', unlabelled=True) == [('a.mp4', 2)]
+
+
+@pytest.mark.parametrize('text, where', [
+    ('a.mp4 0\nb.mp4\n', ":2: 'b.mp4': a line without a label"),
+    ('a.mp4\nb.mp4 0\n', ":2: 'b.mp4 0': a line with a label")])
+def test_list_with_some_labels(tmp_path, text, where):
+    with pytest.raises(ValueError, match=where):
+        read(tmp_path, text, unlabelled=True)
 
 
 def test_other_encoding_is_an_error(tmp_path):
@@ -59,6 +111,28 @@ def test_other_encoding_is_an_error(tmp_path):
     path.write_bytes('ünicode.mp4 1\n'.encode('latin-1'))
     with pytest.raises(ValueError, match='list.txt: not UTF-8 text'):
         read_annotations(str(path))
+
+
+class Store(BaseStorageBackend):
+    """An object store: files by their names, no paths."""
+
+    def __init__(self, bucket='lists'):
+        self.bucket = bucket
+
+    def get(self, filepath):
+        return self.get_text(filepath).encode()
+
+    def get_text(self, filepath, encoding='utf-8'):
+        return {'lists/a.txt': '\ufeffa.mp4 1\n'.encode()}[
+            f'{self.bucket}/{filepath}'].decode(encoding)
+
+
+def test_list_in_an_object_store():
+    register_backend('test_store', Store, force=True)
+    assert read_annotations(
+        'a.txt', prefix='s3://videos', backend_args=dict(
+            backend='test_store', bucket='lists')) == [
+                dict(filename='s3://videos/a.mp4', label=1)]
 
 
 def test_empty_and_missing_file(tmp_path):
