@@ -3,6 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from mmaction.registry import DATASETS
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from mmengine.evaluator import DumpResults, Evaluator
@@ -136,7 +137,8 @@ def test_dump_names_videos_and_those_that_were_not_read(
                            DumpResults(dump)])
     for i in range(3):
         sample = dataset[i]['data_samples']
-        sample.set_pred_score(np.float32([.1, .7, .2])).set_pred_label(1)
+        sample.set_pred_score(torch.tensor([.1, .7, .2]))
+        sample.set_pred_label(torch.tensor([1]))
         evaluator.process([sample])
     metrics = evaluator.evaluate(3)
     if not labelled:
