@@ -40,6 +40,8 @@ def apply() -> None:
     mend_cpu_amp()
     mend_bfloat16_scores()
     mend_default_hooks()
+    mend_unreachable_weights()
+    mend_tsm_constructor()
 
 
 def _replace(owner: Any, name: str, make: Callable) -> None:
@@ -376,3 +378,38 @@ def mend_default_hooks() -> None:
         return register_default_hooks
 
     _replace(Runner, 'register_default_hooks', make)
+
+
+# What upstream leaves out -----------------------------------------------------
+
+
+def mend_unreachable_weights() -> None:
+    """Name the options that take a file where a URL cannot be reached."""
+    from mmengine.runner import checkpoint
+
+    def make(upstream: Callable) -> Callable:
+
+        def load_url(url: str, *args, **kwargs) -> dict:
+            try:
+                return upstream(url, *args, **kwargs)
+            except OSError as error:  # URLError, HTTPError, TimeoutError
+                raise OSError(
+                    f'the weights {url} cannot be fetched ({error}): fetch '
+                    'them on another machine and give the file by the option '
+                    'that gives the URL, such as `--cfg-options '
+                    'model.key_backbone.pretrained=FILE` (of Recognizer2D '
+                    'model.backbone.pretrained, of a whole network '
+                    'load_from)') from error
+
+        return load_url
+
+    _replace(checkpoint, 'load_url', make)
+
+
+def mend_tsm_constructor() -> None:
+    """Let TSM's optimizer constructor treat LayerNorm as the other norms."""
+    from mmaction.engine.optimizers import tsm_optim_wrapper_constructor
+    from torch.nn import LayerNorm
+    norms = tsm_optim_wrapper_constructor._BatchNorm
+    if not isinstance(norms, tuple):  # isinstance() takes tuples of tuples
+        tsm_optim_wrapper_constructor._BatchNorm = (norms, LayerNorm)

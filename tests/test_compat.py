@@ -414,3 +414,22 @@ def test_none_removes_any_default_hook(name):
     Runner.register_default_hooks(run, {**hooks, name: None})
     assert len(registered) == number - 1
     assert hooks[name]['type'] not in {hook['type'] for hook in registered}
+
+
+# what upstream leaves out
+
+
+@pytest.mark.parametrize('load', [
+    lambda url: MODELS.build(
+        dict(type='ResNet', depth=18, pretrained=url)).init_weights(),
+    lambda url: MODELS.build(dict(
+        type='MobileNetV2', widen_factor=0.1,
+        init_cfg=dict(type='Pretrained', checkpoint=url))).init_weights(),
+    lambda url: load_checkpoint(torch.nn.Linear(1, 1), url)
+], ids=['ResNet', 'init_cfg', 'load_from'])
+def test_weights_out_of_reach_name_the_option_for_a_file(load, free_port):
+    url = f'http://127.0.0.1:{free_port}/resnet.pth'  # nobody listens
+    with pytest.raises(OSError, match=(
+            f'weights {url} cannot be fetched .*refused.*'
+            'model.key_backbone.pretrained=FILE')):
+        load(url)
