@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from inspect import ismethod
 from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,7 @@ def apply() -> None:
         ImportError: If MMCV is absent or MMAction2 refuses its version.
     """
     require_mmcv()
-    from . import untrusted  # which needs MMEngine
+    from . import extension_points, untrusted  # which need MMEngine
     mend_missing_drn()
     mend_torch_load()
     untrusted.apply()
@@ -39,18 +40,18 @@ def apply() -> None:
     mend_ddp_device_ids()
     mend_cpu_amp()
     mend_bfloat16_scores()
-    mend_default_hooks()
-    mend_unreachable_weights()
-    mend_tsm_constructor()
+    extension_points.apply()
 
 
 def _replace(owner: Any, name: str, make: Callable) -> None:
     """Set ``owner.name`` to ``make(upstream's)``, once."""
     upstream = getattr(owner, name)
     if not hasattr(upstream, '_mended'):
-        mended = wraps(upstream)(make(upstream))
+        of_class = ismethod(upstream)
+        mended = wraps(upstream)(
+            make(upstream.__func__ if of_class else upstream))
         mended._mended = True
-        setattr(owner, name, mended)
+        setattr(owner, name, classmethod(mended) if of_class else mended)
 
 
 def _has_accelerator() -> bool:
@@ -352,64 +353,3 @@ def _without_bfloat16(scores: Any) -> Any:
     if isinstance(scores, dict):  # of RGBPoseHead
         return {name: _without_bfloat16(x) for name, x in scores.items()}
     return scores.float() if scores.dtype == torch.bfloat16 else scores
-
-
-# Hooks of default_hooks that are not MMEngine's own -------------------------
-
-
-def mend_default_hooks() -> None:
-    """Let ``default_hooks.NAME=None`` remove a hook, as MMEngine documents.
-
-    MMEngine asserts unless the hook is one of its own six.
-    """
-    from mmengine.runner import Runner
-    own = ('runtime_info', 'timer', 'sampler_seed', 'logger',
-           'param_scheduler', 'checkpoint')
-
-    def make(upstream: Callable) -> Callable:
-
-        def register_default_hooks(self: Any,
-                                   hooks: dict | None = None) -> None:
-            upstream(self, {
-                name: hook for name, hook in (hooks or {}).items()
-                if hook is not None or name in own
-            })
-
-        return register_default_hooks
-
-    _replace(Runner, 'register_default_hooks', make)
-
-
-# What upstream leaves out -----------------------------------------------------
-
-
-def mend_unreachable_weights() -> None:
-    """Name the options that take a file where a URL cannot be reached."""
-    from mmengine.runner import checkpoint
-
-    def make(upstream: Callable) -> Callable:
-
-        def load_url(url: str, *args, **kwargs) -> dict:
-            try:
-                return upstream(url, *args, **kwargs)
-            except OSError as error:  # URLError, HTTPError, TimeoutError
-                raise OSError(
-                    f'the weights {url} cannot be fetched ({error}): fetch '
-                    'them on another machine and give the file by the option '
-                    'that gives the URL, such as `--cfg-options '
-                    'model.key_backbone.pretrained=FILE` (of Recognizer2D '
-                    'model.backbone.pretrained, of a whole network '
-                    'load_from)') from error
-
-        return load_url
-
-    _replace(checkpoint, 'load_url', make)
-
-
-def mend_tsm_constructor() -> None:
-    """Let TSM's optimizer constructor treat LayerNorm as the other norms."""
-    from mmaction.engine.optimizers import tsm_optim_wrapper_constructor
-    from torch.nn import LayerNorm
-    norms = tsm_optim_wrapper_constructor._BatchNorm
-    if not isinstance(norms, tuple):  # isinstance() takes tuples of tuples
-        tsm_optim_wrapper_constructor._BatchNorm = (norms, LayerNorm)

@@ -398,38 +398,3 @@ def test_bfloat16_scores_of_a_head_with_two_answers():
     scores = head.predict(x, samples)[0].pred_score
     assert {k: v.dtype for k, v in scores.items()} == dict(
         rgb=torch.float32, pose=torch.float32)
-
-
-@pytest.mark.parametrize('name', ['timer', 'mine'])
-def test_none_removes_any_default_hook(name):
-    """MMEngine's own six only, without the mend; an assertion for others."""
-    registered = []
-    run = types.SimpleNamespace(register_hook=registered.append)
-    hooks = dict(timer=dict(type='Timer'), mine=dict(type='Mine'),
-                 check_run=None)
-    Runner.register_default_hooks(run, hooks)
-    assert {'Timer', 'Mine'} < {hook['type'] for hook in registered}
-    number = len(registered)
-    registered.clear()
-    Runner.register_default_hooks(run, {**hooks, name: None})
-    assert len(registered) == number - 1
-    assert hooks[name]['type'] not in {hook['type'] for hook in registered}
-
-
-# what upstream leaves out
-
-
-@pytest.mark.parametrize('load', [
-    lambda url: MODELS.build(
-        dict(type='ResNet', depth=18, pretrained=url)).init_weights(),
-    lambda url: MODELS.build(dict(
-        type='MobileNetV2', widen_factor=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint=url))).init_weights(),
-    lambda url: load_checkpoint(torch.nn.Linear(1, 1), url)
-], ids=['ResNet', 'init_cfg', 'load_from'])
-def test_weights_out_of_reach_name_the_option_for_a_file(load, free_port):
-    url = f'http://127.0.0.1:{free_port}/resnet.pth'  # nobody listens
-    with pytest.raises(OSError, match=(
-            f'weights {url} cannot be fetched .*refused.*'
-            'model.key_backbone.pretrained=FILE')):
-        load(url)

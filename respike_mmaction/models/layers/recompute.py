@@ -1,22 +1,15 @@
 """Activation recomputation that leaves running statistics alone."""
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from .step_batch_norm import frozen_running_statistics, kept_statistics
 
-
-def _contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-    # the second pass through a BatchNorm sees the same batch once more
-    statistics = []
-    return kept_statistics(statistics), frozen_running_statistics(statistics)
-
-
-def recompute(function: Callable[..., torch.Tensor], *args: torch.Tensor,
-              **kwargs: Any) -> torch.Tensor:
+def recompute(function: Callable[..., Tensor], *args: Tensor,
+              **kwargs: Any) -> Tensor:
     """Call ``function`` and keep its inputs instead of what it computed.
 
     Backward runs it again, up to the last tensor that its gradient needs: in
@@ -26,7 +19,8 @@ def recompute(function: Callable[..., torch.Tensor], *args: torch.Tensor,
 
     Args:
         function (Callable): A function of tensors, free of side effects but
-            for the running statistics of BatchNorm layers, which move once.
+            for the running statistics of ``StepBatchNorm2d`` and of what
+            :func:`freeze_when_recomputed` was given, which move once.
         *args: Its arguments.
         **kwargs: Options of :func:`torch.utils.checkpoint.checkpoint`, such
             as ``preserve_rng_state=False`` for a function without dropout.
@@ -36,5 +30,47 @@ def recompute(function: Callable[..., torch.Tensor], *args: torch.Tensor,
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(*args)
-    return checkpoint(
-        function, *args, use_reentrant=False, context_fn=_contexts, **kwargs)
+    return checkpoint(function, *args, use_reentrant=False, **kwargs)
+
+
+def is_recomputing() -> bool:
+    """Whether this thread is within backward.
+
+    Layers are called there by activation checkpointing only, ours, that of
+    MMAction2's backbones (``with_cp``) and of MMEngine alike.
+    """
+    # the same that torch.utils.checkpoint asks; a compiler repeats no call
+    return (not torch.compiler.is_compiling()
+            and torch._C._current_graph_task_id() != -1)
+
+
+def freeze_when_recomputed(module: nn.Module) -> None:
+    """Let no BatchNorm in a module move its statistics in a second forward.
+
+    PyTorch's layers move them in each forward in training mode, in one that
+    activation checkpointing repeats in backward, too.
+
+    Args:
+        module (nn.Module): The module; its layers get forward hooks.
+    """
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.register_forward_pre_hook(_lay_statistics_aside)
+            layer.register_forward_hook(_put_statistics_back,
+                                        always_call=True)
+
+
+def _lay_statistics_aside(layer: _BatchNorm, _: Any) -> None:
+    if layer.training and is_recomputing():
+        layer._laid_aside = dict(layer._buffers)
+        # copies: checkpointing must see the same tensors saved again
+        layer._buffers.update({
+            name: None if buffer is None else buffer.clone()
+            for name, buffer in layer._buffers.items()
+        })
+
+
+def _put_statistics_back(layer: _BatchNorm, *_: Any) -> None:
+    if hasattr(layer, '_laid_aside'):
+        layer._buffers.update(layer._laid_aside)
+        del layer._laid_aside

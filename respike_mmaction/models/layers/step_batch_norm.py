@@ -1,85 +1,13 @@
 """BatchNorm over folded steps, with the batch statistics of every step."""
-import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
-
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from .recompute import is_recomputing
+
 STATISTICS = ('per_step', 'shared')
-
-_thread = threading.local()
-
-
-class _OnThisThread(AbstractContextManager):
-    """What the layers do in this thread meanwhile; may be entered again."""
-
-    def __init__(self, **state: Any) -> None:
-        self.state = state
-
-    def __enter__(self) -> None:
-        self.before = dict(vars(_thread))
-        vars(_thread).update(self.state, used=0)
-
-    def __exit__(self, *_: Any) -> None:
-        vars(_thread).clear()
-        vars(_thread).update(self.before)
-
-
-def kept_statistics(kept: list) -> AbstractContextManager:
-    """Let training forwards of this thread add their statistics to a list.
-
-    Args:
-        kept (list): Gets mean and biased variance, (S, C), of each layer
-            whose kernel can take them again; for
-            :func:`frozen_running_statistics`.
-
-    Returns:
-        AbstractContextManager: The context.
-    """
-    return _OnThisThread(kept=kept, known=())
-
-
-def frozen_running_statistics(
-        kept: Sequence[tuple[Tensor, Tensor]] = ()
-) -> AbstractContextManager:
-    """Let training forwards of this thread leave running statistics alone.
-
-    Their output is the same. Activation checkpointing runs a forward a
-    second time, in backward; under this context, as its recompute context
-    (``context_fn`` of :func:`torch.utils.checkpoint.checkpoint`), the
-    statistics do not move twice, and are not computed again.
-
-    Args:
-        kept (Sequence[tuple[Tensor]]): Mean and biased variance, (S, C), of
-            the layers in the order of their first time. Defaults to none.
-
-    Returns:
-        AbstractContextManager: The context.
-    """
-    return _OnThisThread(frozen=True, kept=None, known=kept)
-
-
-def _is_frozen() -> bool:
-    return getattr(_thread, 'frozen', False)
-
-
-def _known() -> tuple[Tensor, Tensor] | None:
-    """Mean and variance of the first time, if this is the second."""
-    known = getattr(_thread, 'known', ())
-    if not known:
-        return None
-    _thread.used += 1
-    return known[_thread.used - 1]
-
-
-def _keep(*statistics: Tensor) -> None:
-    kept = getattr(_thread, 'kept', None)
-    if kept is not None:
-        kept.append(statistics)
 
 
 class StepBatchNorm2d(nn.BatchNorm2d):
@@ -96,6 +24,12 @@ class StepBatchNorm2d(nn.BatchNorm2d):
     with m the momentum and :math:`x_t` the mean or unbiased variance of
     step t. All steps are normalised at once, in the memory format of the
     input. In eval mode it is BatchNorm2d, and it has the same state_dict.
+    A forward that activation checkpointing repeats in backward leaves the
+    running statistics alone.
+
+    Where others would replace the layer by :class:`torch.nn.SyncBatchNorm`
+    (``sync_bn`` of MMEngine), :meth:`synchronize` keeps it: mean and variance
+    of a step are then those of all processes.
 
     Args:
         num_features (int): Number of channels C.
@@ -123,6 +57,8 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                              f'{num_steps!r}')
         self.num_steps = num_steps
         self.statistics = statistics
+        self.synchronized = False
+        self.process_group = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise.
@@ -139,8 +75,10 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                 channel and step in training.
         """
         S = self.num_steps if self.statistics == 'per_step' else 1
-        frozen = _is_frozen()
-        if not self.training or (S == 1 and not frozen):
+        synchronized = self.training and self._num_processes() > 1
+        recomputing = is_recomputing()
+        if not (self.training or self.running_mean is None) or (
+                S == 1 and not synchronized and not recomputing):
             return super().forward(x)
         self._check_input_dim(x)
         N, C, H, W = x.shape
@@ -149,22 +87,46 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                 f'the batch of x must be a multiple of num_steps, got the '
                 f'shape {tuple(x.shape)} and num_steps={S}')
         count = N // S * H * W
-        if count <= 1:
+        if count <= 1 and not synchronized:
             raise ValueError('training needs more than one value per channel '
                              f'and step, got the shape {tuple(x.shape)}')
-        if S == 1:
+        if synchronized:
+            y, mean, var, count = _normalize_together(
+                x, self.weight, self.bias, S, self.eps, self.process_group)
+        elif S == 1:
             # on copies: checkpointing must see the same tensors saved again
             running = (self.running_mean, self.running_var)
             return F.batch_norm(
                 x, *(None if r is None else r.clone() for r in running),
                 self.weight, self.bias, True, 0., self.eps)
-        y, mean, var = _normalize(x, self.weight, self.bias, S, self.eps)
-        if self.track_running_stats and not frozen:
+        else:
+            y, mean, var = _normalize(x, self.weight, self.bias, S, self.eps)
+        if self.training and self.track_running_stats and not recomputing:
             self._track(mean, var, count)
         return y
 
+    def synchronize(self,
+                    process_group: dist.ProcessGroup | None = None) -> None:
+        """Take training statistics over all processes from now on.
+
+        Every process gives batches of one size: activation checkpointing
+        looks at it, and a reduction is a call of all processes.
+
+        Args:
+            process_group (ProcessGroup, optional): Those that take part.
+                Defaults to None: all.
+        """
+        self.synchronized = True
+        self.process_group = process_group
+
+    def _num_processes(self) -> int:
+        if not (self.synchronized and dist.is_available()
+                and dist.is_initialized()):
+            return 1
+        return dist.get_world_size(self.process_group)
+
     @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
+    def _track(self, mean: Tensor, var: Tensor, count: int | Tensor) -> None:
         """Move the running statistics by mean and biased var (S, C)."""
         S, m = len(mean), self.momentum
         if m is None:  # cumulative average over all batches
@@ -178,13 +140,14 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                                        count / (count - 1))):
             running.mul_(keep)
             for share, step in zip(shares, steps, strict=True):
-                running.add_(step.to(running.dtype), alpha=share * scale)
+                running.add_((step * scale).to(running.dtype), alpha=share)
         self.num_batches_tracked += S
 
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""
         return (f'{super().extra_repr()}, num_steps={self.num_steps}, '
-                f'statistics={self.statistics!r}')
+                f'statistics={self.statistics!r}, '
+                f'synchronized={self.synchronized}')
 
 
 def _normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None,
@@ -196,24 +159,86 @@ def _normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None,
         mean, var = (z.view(-1) for z in _statistics_like(x, S, C))
         y = F.batch_norm(
             x.reshape(N // S, S * C, H, W), mean, var,
-            None if weight is None else weight.repeat(S),
-            None if bias is None else bias.repeat(S), True, 1.0, eps)
+            *(None if p is None else p.to(mean.dtype).repeat(S)
+              for p in (weight, bias)), True, 1.0, eps)
         count = N // S * H * W
         return (y.view(N, C, H, W), mean.view(S, C),
                 var.view(S, C) * ((count - 1) / count))
-    if weight is None:
-        weight = x.new_ones(C)
-    if bias is None:
-        bias = torch.zeros_like(weight)
     if x.device.type == 'cpu' and not torch.compiler.is_compiling():
+        weight, bias = _affine(x, weight, bias)
         return _ChannelsLastNorm.apply(x, weight, bias, S, eps)
     # left to the compiler, or to CUDA's own kernels
-    z = _steps(x, S).to(_stat_dtype(x))  # (B, S, H * W, C)
-    var, mean = torch.var_mean(z, (0, 2), correction=0)  # (S, C)
+    mean, var = _step_statistics(x, S)
+    return _affine_steps(x, mean, var, weight, bias, eps), mean, var
+
+
+def _step_statistics(x: Tensor, S: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (S, C) of x (B * S, C, H, W)."""
+    z = x.to(_stat_dtype(x)).unflatten(0, (-1, S))  # (B, S, C, H, W)
+    var, mean = torch.var_mean(z, (0, 3, 4), correction=0)
+    return mean, var
+
+
+def _affine(x: Tensor, weight: Tensor | None,
+            bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias (C), 1 and 0 where there are none."""
+    C, dtype = x.shape[1], _stat_dtype(x)
+    return (x.new_ones(C, dtype=dtype) if weight is None else weight,
+            x.new_zeros(C, dtype=dtype) if bias is None else bias)
+
+
+def _affine_steps(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None,
+                  bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise each step by its mean and variance (S, C)."""
+    weight, bias = _affine(x, weight, bias)
     scale = weight * (var + eps).rsqrt()
-    y = torch.addcmul((bias - mean * scale)[:, None], z, scale[:, None])
-    y = y.to(x.dtype).view(N, H, W, C).permute(0, 3, 1, 2)
-    return y, mean.detach(), var.detach()
+    shift = bias - mean * scale
+    z = x.to(mean.dtype).unflatten(0, (-1, len(mean)))  # (B, S, C, H, W)
+    y = torch.addcmul(shift[..., None, None], z, scale[..., None, None])
+    return y.flatten(0, 1).to(x.dtype)
+
+
+def _normalize_together(
+        x: Tensor, weight: Tensor | None, bias: Tensor | None, S: int,
+        eps: float, group: dist.ProcessGroup | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalise every step over all processes; also statistics and count.
+
+    One reduction brings a table of every process's mean, variance and
+    number of values, which are combined exactly (Chan et al., 1983).
+    """
+    mean, var = _step_statistics(x, S)
+    count = mean.new_full((1, ), x.numel() // mean.numel())
+    row = torch.cat((mean.flatten(), var.flatten(), count))
+    rank, processes = dist.get_rank(group), dist.get_world_size(group)
+    table = _SumOverProcesses.apply(
+        F.pad(row[None], (0, 0, rank, processes - 1 - rank)), group)
+    means, variances = table[:, :-1].view(processes, 2, *mean.shape).unbind(1)
+    counts = table[:, -1].detach()
+    share = (counts / counts.sum())[:, None, None]
+    mean = (share * means).sum(0)
+    var = (share * (variances + (means - mean).square())).sum(0)
+    y = _affine_steps(x, mean, var, weight, bias, eps)
+    return y, mean, var, counts.sum()
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over processes, and of its gradient."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor,
+                group: dist.ProcessGroup | None) -> Tensor:
+        ctx.group = group
+        x = x.clone()
+        dist.all_reduce(x, group=group)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad, group=ctx.group)
+        return grad, None
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -264,8 +289,7 @@ class _ChannelsLastNorm(torch.autograd.Function):
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor,
                 S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         dtype = _stat_dtype(x)
-        mean, var = _known() or _image_statistics(x, S)
-        _keep(mean, var)
+        mean, var = _image_statistics(x, S)
         scale = weight * (var + eps).rsqrt()
         shift = torch.addcmul(bias, mean, scale, value=-1)
         y = torch.empty_like(x)

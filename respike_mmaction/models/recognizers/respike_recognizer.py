@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...residual import BRANCHES, check_groups, split_clip
 from ...state_dict import RefusesUnfitWeights
+from ..layers import freeze_when_recomputed
 from ..pretrained import check_pretrained
 
 MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
@@ -103,6 +104,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         if _takes(key_backbone.get('type'), 'num_segments'):  # ResNetTSM
             key_backbone.setdefault('num_segments', self.num_groups)
         self.key_backbone = MODELS.build(key_backbone)
+        freeze_when_recomputed(self.key_backbone)
         if tuple(getattr(self.backbone, 'out_indices', (3, ))) != (3, ):
             raise ValueError(
                 f'out_indices={self.backbone.out_indices} of the spiking '

@@ -1,11 +1,14 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from respike_mmaction.models.layers import (
     StepBatchNorm2d,
+    freeze_when_recomputed,
     recompute,
-    step_batch_norm,
 )
 
 
@@ -39,11 +42,7 @@ def test_same_gradients_and_statistics_as_a_plain_call(num_steps):
     assert again[0].num_batches_tracked == num_steps
 
 
-def test_statistics_are_taken_once_and_backward_may_run_twice(monkeypatch):
-    taken = []
-    real = step_batch_norm._image_statistics
-    monkeypatch.setattr(step_batch_norm, '_image_statistics',
-                        lambda *args: taken.append(args) or real(*args))
+def test_backward_may_run_twice_through_nested_checkpoints():
     net = network(3).to(memory_format=torch.channels_last)
     # a checkpoint within another one, as with_cp has it
     outer = nn.Sequential(StepBatchNorm2d(4, 3), nn.ReLU()).double()
@@ -54,16 +53,36 @@ def test_statistics_are_taken_once_and_backward_may_run_twice(monkeypatch):
         return outer(recompute(net, outer(x)))
 
     plain, = torch.autograd.grad(outer(net(outer(x))).square().sum(), x)
-    taken.clear()
     loss = recompute(nested, x).square().sum()
-    assert len(taken) == 3
-    before = outer[0].running_mean.clone()
+    before = [b.clone() for m in (net, outer) for b in m.buffers()]
     for _ in range(2):
         again, = torch.autograd.grad(loss, x, retain_graph=True)
         torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-12)
-    # the inner one's, once a backward: its first time was forgotten
-    assert len(taken) <= 3 + 2
-    assert torch.equal(outer[0].running_mean, before)
+    after = [b for m in (net, outer) for b in m.buffers()]
+    assert all(map(torch.equal, before, after))
+
+
+@pytest.mark.parametrize('use_reentrant', [False, True])
+@pytest.mark.parametrize('options', [
+    dict(), dict(momentum=None), dict(track_running_stats=False)], ids=str)
+def test_a_plain_batchnorm_moves_its_statistics_once(options, use_reentrant):
+    plain = nn.Sequential(
+        nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, **options), nn.ReLU()).double()
+    frozen = copy.deepcopy(plain)
+    freeze_when_recomputed(frozen)
+    frozen = copy.deepcopy(frozen)  # as EMA does
+    x = torch.randn(6, 4, 5, 5, dtype=torch.float64, requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    for _ in range(2):
+        plain(x).square().sum().backward()
+        checkpoint(frozen, y,
+                   use_reentrant=use_reentrant).square().sum().backward()
+    assert torch.equal(x.grad, y.grad)
+    for a, b in zip(plain.state_dict().values(),
+                    frozen.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(plain.parameters(), frozen.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
 
 
 def test_the_last_convolution_is_not_repeated(monkeypatch):

@@ -1,11 +1,11 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from respike_mmaction.models.layers import (
-    StepBatchNorm2d,
-    frozen_running_statistics,
-)
+from respike_mmaction.models.layers import StepBatchNorm2d
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -146,24 +146,30 @@ def test_per_step_and_shared_differ():
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('num_steps, statistics', [
     (1, 'per_step'), (3, 'per_step'), (3, 'shared')])
-def test_frozen_running_statistics(num_steps, statistics, memory_format):
+@pytest.mark.parametrize('use_reentrant', [False, True])
+def test_any_checkpointing_moves_statistics_once(num_steps, statistics,
+                                                 memory_format,
+                                                 use_reentrant):
     norm, _ = pair(num_steps, statistics=statistics)
-    x = inputs(num_steps, memory_format)
-    before = {k: v.clone() for k, v in norm.state_dict().items()}
-    with frozen_running_statistics():
-        with frozen_running_statistics():
-            pass
-        frozen = norm(x)  # the inner context did not thaw the outer one
-    for name, value in norm.state_dict().items():
-        assert torch.equal(value, before[name])
-    assert torch.equal(norm(x), frozen)
-    assert norm.num_batches_tracked == (
-        num_steps if statistics == 'per_step' else 1)
-    with pytest.raises(KeyError), frozen_running_statistics():
-        raise KeyError
-    norm(x)  # an exception thaws too
-    assert norm.num_batches_tracked == 2 * (
-        num_steps if statistics == 'per_step' else 1)
+    plain = copy.deepcopy(norm)
+    x = inputs(num_steps, memory_format).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    plain(x).square().sum().backward()
+    checkpoint(norm, y, use_reentrant=use_reentrant).square().sum().backward()
+    assert torch.equal(y.grad, x.grad)
+    for a, b in zip(norm.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(a, b)
+    norm(y)  # and moves them again after backward
+    assert norm.num_batches_tracked == 2 * plain.num_batches_tracked > 0
+
+
+def test_without_running_statistics_eval_is_per_step():
+    norm, reference = pair(3, track_running_stats=False)
+    norm.eval()
+    reference.eval()
+    x = inputs(3, torch.contiguous_format)
+    torch.testing.assert_close(
+        norm(x), one_after_another(reference, x, 3), rtol=1e-12, atol=1e-12)
 
 
 def test_state_dict_is_that_of_batch_norm():

@@ -1,0 +1,124 @@
+"""Room for a plugin where MMEngine, MMAction2 and PyTorch leave none.
+
+As in :mod:`respike_mmaction.compat`, each is one small function, which may
+run twice and does nothing where there is room.
+"""
+from collections.abc import Callable
+from typing import Any
+
+from .compat import _replace
+
+__all__ = ['apply']
+
+
+def apply() -> None:
+    """Run them all; a second call changes nothing."""
+    mend_default_hooks()
+    mend_unreachable_weights()
+    mend_tsm_constructor()
+    mend_sync_batchnorm()
+
+
+def mend_default_hooks() -> None:
+    """Let ``default_hooks.NAME=None`` remove a hook, as MMEngine documents.
+
+    MMEngine asserts unless the hook is one of its own six.
+    """
+    from mmengine.runner import Runner
+    own = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+           'param_scheduler', 'checkpoint')
+
+    def make(upstream: Callable) -> Callable:
+
+        def register_default_hooks(self: Any,
+                                   hooks: dict | None = None) -> None:
+            upstream(self, {
+                name: hook for name, hook in (hooks or {}).items()
+                if hook is not None or name in own
+            })
+
+        return register_default_hooks
+
+    _replace(Runner, 'register_default_hooks', make)
+
+
+def mend_unreachable_weights() -> None:
+    """Name the options that take a file where a URL cannot be reached."""
+    from mmengine.runner import checkpoint
+
+    def make(upstream: Callable) -> Callable:
+
+        def load_url(url: str, *args, **kwargs) -> dict:
+            try:
+                return upstream(url, *args, **kwargs)
+            except OSError as error:  # URLError, HTTPError, TimeoutError
+                raise OSError(
+                    f'the weights {url} cannot be fetched ({error}): fetch '
+                    'them on another machine and give the file by the option '
+                    'that gives the URL, such as `--cfg-options '
+                    'model.key_backbone.pretrained=FILE` (of Recognizer2D '
+                    'model.backbone.pretrained, of a whole network '
+                    'load_from)') from error
+
+        return load_url
+
+    _replace(checkpoint, 'load_url', make)
+
+
+def mend_tsm_constructor() -> None:
+    """Let TSM's optimizer constructor treat LayerNorm as the other norms."""
+    from mmaction.engine.optimizers import tsm_optim_wrapper_constructor
+    from torch.nn import LayerNorm
+    norms = tsm_optim_wrapper_constructor._BatchNorm
+    if not isinstance(norms, tuple):  # isinstance() takes tuples of tuples
+        tsm_optim_wrapper_constructor._BatchNorm = (norms, LayerNorm)
+
+
+def mend_sync_batchnorm() -> None:
+    """Ask a BatchNorm that can synchronise itself to, instead of replacing it.
+
+    MMEngine's ``sync_bn`` and PyTorch put a plain SyncBatchNorm in the place
+    of every subclass of BatchNorm, whatever it computes.
+    """
+    from mmengine import model
+    from mmengine._strategy import distributed
+    from mmengine.model import utils
+    from mmengine.runner import runner
+    from torch.nn import SyncBatchNorm
+
+    def make_mmengine(upstream: Callable) -> Callable:
+
+        def convert_sync_batchnorm(module: Any, *args, **kwargs) -> Any:
+            return _synchronize(
+                module, lambda: upstream(module, *args, **kwargs))
+
+        return convert_sync_batchnorm
+
+    def make_torch(upstream: Callable) -> Callable:
+
+        def convert_sync_batchnorm(cls: type, module: Any,
+                                   process_group: Any = None) -> Any:
+            return _synchronize(
+                module, lambda: upstream(cls, module, process_group),
+                process_group)
+
+        return convert_sync_batchnorm
+
+    name = 'convert_sync_batchnorm'
+    _replace(SyncBatchNorm, name, make_torch)
+    _replace(utils, name, make_mmengine)
+    for importer in (model, runner, distributed):
+        setattr(importer, name, utils.convert_sync_batchnorm)
+
+
+def _synchronize(module: Any, upstream: Callable,
+                 process_group: Any = None) -> Any:
+    if hasattr(module, 'synchronize'):
+        module.synchronize(process_group)
+        return module
+    converted = upstream()
+    if converted is not module:  # another layer: forward hooks go along
+        converted.__dict__.update(
+            (name, value) for name, value in vars(module).items()
+            if name.startswith('_forward_'))
+    return converted
