@@ -48,7 +48,7 @@ def mend_unreachable_weights() -> None:
 
     def make(upstream: Callable) -> Callable:
 
-        def load_url(url: str, *args, **kwargs) -> dict:
+        def load_url(url: str, *args: Any, **kwargs: Any) -> dict:
             try:
                 return upstream(url, *args, **kwargs)
             except OSError as error:  # URLError, HTTPError, TimeoutError
@@ -88,7 +88,8 @@ def mend_sync_batchnorm() -> None:
 
     def make_mmengine(upstream: Callable) -> Callable:
 
-        def convert_sync_batchnorm(module: Any, *args, **kwargs) -> Any:
+        def convert_sync_batchnorm(module: Any, *args: Any,
+                                   **kwargs: Any) -> Any:
             return _synchronize(
                 module, lambda: upstream(module, *args, **kwargs))
 
