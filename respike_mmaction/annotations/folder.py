@@ -1,4 +1,4 @@
-"""Lists of any folder of videos."""
+"""Lists of any folder of videos, divided here or by its own folders."""
 import random
 import re
 import warnings
@@ -6,42 +6,149 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from .lists import SUFFIXES, Lists, Video, class_folders
+from .lists import SUFFIXES, Lists, Video, class_folders, text_lines
 
-__all__ = ['folder_lists']
-
+__all__ = ['check_classes', 'folder_lists', 'split_folders']
 
 # What tells the source in a name: of HMDB-51, of Kinetics (the YouTube id),
-# of UCF-101 and any other, the name without the number at its end.
+# of UCF-101; of any other, the name without the number at its end.
 _HMDB = re.compile(
     r'(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+')
 KINETICS_NAME = re.compile(r'([\w-]{11})_\d{6}_\d{6}')
+_UCF = re.compile(r'(v_\w+_g\d+)_c\d+')
 _NUMBERED = re.compile(r'(.*?)[_\- ]?[a-zA-Z]?\d*')
 
+_SIDE = re.compile(
+    r'(?:.*[_-])?(?:(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)',
+    re.IGNORECASE)
 
-def _guess_source(name: str) -> str:
-    """Source of a video by its path below the class, without suffix."""
+Sources = dict[str, dict[str, list[str]]]  # class, source, paths
+
+
+def split_folders(root: str) -> dict[str, str]:
+    """Find folders for training, validation and test in the place of classes.
+
+    Args:
+        root (str): The folder, with ``train`` and ``val`` or ``test`` in it,
+            or names such as ``training`` and ``videos_val``.
+
+    Returns:
+        dict[str, str]: The folders of 'train', 'val' and, where there are
+        three, 'test'; without one for validation the test folder is that.
+        Empty if the folder is not divided so.
+
+    Raises:
+        ValueError: If there are class folders beside them, or two of a kind.
+    """
+    tops = {path.split('/')[0] for path in class_folders(Path(root))}
+    sides: dict[str, str] = {}
+    for top in sorted(tops):
+        match = _SIDE.fullmatch(top)
+        if match and match.lastindex:
+            side = match[match.lastindex].lower()
+            if side in sides:
+                raise ValueError(f'{root}: {sides[side]} and {top} are both '
+                                 f'for {side}')
+            sides[side] = top
+    if 'train' not in sides or len(sides) == 1:
+        return {}
+    others = tops - set(sides.values())
+    if others and any(re.search('[_-]', top) for top in sides.values()):
+        return {}  # classes such as 'train' and 'eye_test'
+    if others:
+        raise ValueError(
+            f'{root}: {", ".join(sorted(others))} beside '
+            f'{", ".join(sides.values())}: it holds either class folders, or '
+            'folders for training, validation and test')
+    if 'val' not in sides:
+        sides['val'] = sides.pop('test')
+    return {side: str(Path(root) / sides[side])
+            for side in ('train', 'val', 'test') if side in sides}
+
+
+def check_classes(lists: Lists, root: str) -> None:
+    """Refuse lists that no classifier can learn from.
+
+    Args:
+        lists (Lists): The lists.
+        root (str): Where they come from, for errors.
+
+    Raises:
+        ValueError: If there are not two classes, as in a folder one level too
+            high, or a class has no video for training.
+    """
+    if len(lists.classes) < 2:
+        name, = lists.classes
+        raise ValueError(
+            f'{root}: one class only, {name!r}; classes are the folders right '
+            f'below: is it {Path(root) / name}?')
+    lacking = {*range(len(lists.classes))} - {
+        video.label for video in lists.splits['train_list']}
+    if lacking:
+        names = ', '.join(lists.classes[label] for label in sorted(lacking))
+        raise ValueError(f'{root}: no video for training of {names}')
+
+
+def _guess_source(name: str) -> tuple[str, bool]:
+    """Source by a path below the class, and whether it is known to be."""
     if '/' in name:
-        return name.split('/')[0]
-    return next(match[1] for pattern in (_HMDB, KINETICS_NAME, _NUMBERED)
-                if (match := pattern.fullmatch(name)))
+        return name.split('/')[0], True
+    for pattern in (_HMDB, KINETICS_NAME, _UCF):
+        if match := pattern.fullmatch(name):
+            return match[1], True
+    match = _NUMBERED.fullmatch(name)
+    return (match[1] if match else name), False
 
 
-def _sources(paths: Iterable[str],
-             group: str | None) -> dict[str, dict[str, list[str]]]:
-    """Paths of each source, of all classes together or (guessed) of each."""
-    sources = defaultdict(lambda: defaultdict(list))
+def _guess_sources(paths: Iterable[str]) -> Sources:
+    """By the names; a warning where they do not tell recordings apart."""
+    sources: Sources = defaultdict(lambda: defaultdict(list))
+    known: Counter[str] = Counter()
     for path in paths:
         folder, _, name = path.partition('/')
-        name = name.removesuffix(Path(name).suffix)
-        if group is None:
-            sources[folder][_guess_source(name)].append(path)
-            continue
-        match = re.fullmatch(group, name)
+        source, sure = _guess_source(name.removesuffix(Path(name).suffix))
+        sources[folder][source].append(path)
+        known[folder] += sure
+    blind = []
+    for folder, found in sources.items():
+        number = sum(map(len, found.values()))
+        if len(found) == 1 < number:  # 0001.mp4, or punch_0001.mp4
+            sources[folder] = {path: [path] for path in found.popitem()[1]}
+        if known[folder] < number and len(sources[folder]) == number > 1:
+            blind.append(folder)
+    if blind:
+        warnings.warn(
+            f'the names of the videos of {", ".join(blind)} do not tell which '
+            'are of one recording: they are divided one by one, and clips of '
+            'one recording may be on both sides (an expression or a file of '
+            'the sources keeps them together)', stacklevel=3)
+    return sources
+
+
+def _sources_by_expression(paths: Iterable[str], group: str) -> Sources:
+    sources: Sources = {'': defaultdict(list)}
+    for path in paths:
+        name = path.partition('/')[2]
+        match = re.fullmatch(group, name.removesuffix(Path(name).suffix))
         if match is None or match.lastindex is None:
             raise ValueError(f'{path}: the expression {group!r} gives no '
                              'source')
         sources[''][match[1]].append(path)
+    return sources
+
+
+def _sources_of_file(paths: Iterable[str], groups: str) -> Sources:
+    of: dict[str, str] = {}
+    for where, line in text_lines(Path(groups)):
+        path, _, source = line.rpartition(' ')
+        if not path or of.setdefault(path.strip(), source) != source:
+            raise ValueError(f'{where}: not "path source", or a second source '
+                             f'of a path: {line[:140]!r}')
+    sources: Sources = {'': defaultdict(list)}
+    for path in paths:
+        if path not in of:
+            raise ValueError(f'{path}: {groups} names no source of it')
+        sources[''][of[path]].append(path)
     return sources
 
 
@@ -52,14 +159,14 @@ def _for_validation(groups: list[list[str]], val_ratio: float) -> set[str]:
     every class something is left on both sides, if that is possible.
     """
     sizes = Counter(path.split('/')[0] for paths in groups for path in paths)
-    chosen = Counter()
+    chosen: Counter[str] = Counter()
 
     def distance(name: str, number: int) -> float:
-        if number in (0, sizes[name]):
-            return len(groups) * sizes.total()**2  # worse than anything else
+        if number in (0, sizes[name]):  # worse than anything else
+            return len(groups) * sum(sizes.values())**2
         return (number - val_ratio * sizes[name])**2
 
-    val = set()
+    val: set[str] = set()
     for paths in groups:
         more = Counter(path.split('/')[0] for path in paths)
         if sum(distance(c, chosen[c] + n) - distance(c, chosen[c])
@@ -72,12 +179,13 @@ def _for_validation(groups: list[list[str]], val_ratio: float) -> set[str]:
 def folder_lists(root: str,
                  val_ratio: float = 0.2,
                  seed: int = 0,
-                 group: str | None = None) -> Lists:
+                 group: str | None = None,
+                 groups: str | None = None) -> Lists:
     """Split any tree ``root/class/video`` or ``root/class/source/video``.
 
     Every class is divided in the same ratio, and clips of one source stay on
     one side. The same files and seed give the same split; without ``group``
-    also when another class is added.
+    and ``groups`` also when another class is added.
 
     Args:
         root (str): The folder of the class folders.
@@ -88,15 +196,18 @@ def folder_lists(root: str,
             the source, which may have videos in several classes. By default
             a folder below the class is a source; a name in the way of
             HMDB-51, UCF-101 or Kinetics tells it; of any other name a number
-            at the end is cut off. A class of one source by that is divided
-            video by video, with a warning.
+            at the end is cut off. A class whose names do not tell sources is
+            divided video by video, with a warning.
+        groups (str, optional): File with a line ``path source`` for every
+            video, in the place of ``group``.
 
     Returns:
         Lists: ``train_list`` and ``val_list``, sorted by path.
 
     Raises:
-        ValueError: If there are no videos, the ratio is not in (0, 1), the
-            expression does not match a name, or a class cannot be divided.
+        ValueError: If there are no class folders with videos, the ratio is
+            not in (0, 1), a video has no source by ``group`` or ``groups``,
+            or a class cannot be divided.
     """
     if not 0 < val_ratio < 1:
         raise ValueError(f'val_ratio must be in (0, 1), but got {val_ratio}')
@@ -104,21 +215,24 @@ def folder_lists(root: str,
     if not paths:
         raise ValueError(f'{root}: no class folders with videos '
                          f'({", ".join(SUFFIXES)})')
-    chosen, alone = set(), []
-    for name, sources in _sources(paths, group).items():
-        groups = sorted(sources.values())
-        if group is None and len(groups) == 1 < len(groups[0]):
-            # names such as 0001.mp4 or punch_0001.mp4 tell no sources apart
-            groups = [[path] for path in groups[0]]
-            alone.append(name)
-        random.Random(f'{seed} {name}').shuffle(groups)
-        chosen |= _for_validation(groups, val_ratio)
-    if alone:
-        warnings.warn(
-            f'the names of the videos of {", ".join(alone)} tell of one '
-            'source only: they are divided one by one; give the expression '
-            'of the source if several clips are of one',
-            stacklevel=2)
+    if not groups and not group and all(
+            path.count('/') > 2 for path in paths):
+        raise ValueError(
+            f'{root}: every video lies three folders below, as in '
+            f'{paths[0]}: a folder too high? It is root/class/video or root/'
+            'class/source/video, unless an expression or a file tells the '
+            'sources')
+    if groups:
+        sources = _sources_of_file(paths, groups)
+    elif group:
+        sources = _sources_by_expression(paths, group)
+    else:
+        sources = _guess_sources(paths)
+    chosen: set[str] = set()
+    for name, found in sources.items():
+        parts = sorted(found.values())
+        random.Random(f'{seed} {name}').shuffle(parts)
+        chosen |= _for_validation(parts, val_ratio)
 
     classes = sorted({path.split('/')[0] for path in paths})
     videos = [Video(path, classes.index(path.split('/')[0]))
@@ -129,7 +243,7 @@ def folder_lists(root: str,
         lacking = set(range(len(classes))) - {v.label for v in part}
         if lacking:
             names = ', '.join(classes[label] for label in sorted(lacking))
-            raise ValueError(
-                f'{root}: no video for {side} of {names}: too few sources'
-                + (f' by {group!r}' if group else ''))
+            by = f' by {groups or repr(group)}' if groups or group else ''
+            raise ValueError(f'{root}: no video for {side} of {names}: too '
+                             f'few sources{by}')
     return Lists(classes, dict(train_list=train, val_list=val))

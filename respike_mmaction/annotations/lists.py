@@ -1,12 +1,18 @@
 """Lists of videos and the files that hold them."""
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ['Lists', 'Video', 'text_lines', 'videos_below', 'write_lists']
+__all__ = [
+    'SUFFIXES', 'Lists', 'Video', 'class_folders', 'left_out', 'text_lines',
+    'videos_below', 'write_lists'
+]
 
-SUFFIXES = ('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg',
-            '.webm', '.wmv')
+# of the files that are taken for videos: the containers that PyAV reads
+SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.f4v', '.flv', '.gif', '.m2ts',
+            '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf',
+            '.ogg', '.ogv', '.ts', '.vob', '.webm', '.wmv')
 
 
 class Video(NamedTuple):
@@ -35,19 +41,46 @@ def text_lines(path: Path) -> Iterable[tuple[str, str]]:
             yield f'{path}:{number}', line.strip()
 
 
-def videos_below(root: Path) -> list[str]:
-    """Videos anywhere below a root, as paths from there."""
+def _files_below(root: Path) -> Iterator[Path]:
+    """Files below a root that are not hidden, as paths from there."""
     if not root.is_dir():
         raise ValueError(f'{root}: no such folder')
-    paths = (path.relative_to(root) for path in root.rglob('*')
-             if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path.as_posix() for path in paths
-                  if not any(part.startswith('.') for part in path.parts))
+    for path in sorted(root.rglob('*')):
+        below = path.relative_to(root)
+        if path.is_file() and not any(
+                part.startswith('.') for part in below.parts):
+            yield below
+
+
+def videos_below(root: Path) -> list[str]:
+    """Videos anywhere below a root, as paths from there."""
+    return sorted(path.as_posix() for path in _files_below(root)
+                  if path.suffix.lower() in SUFFIXES)
 
 
 def class_folders(root: Path) -> list[str]:
     """Videos in the class folders below a root, as 'class/file'."""
     return [path for path in videos_below(root) if '/' in path]
+
+
+def left_out(root: Path) -> Counter[str]:
+    """Count the files below a root that no list takes, by their suffix.
+
+    Args:
+        root (Path): The folder of the class folders.
+
+    Returns:
+        Counter: Of '.txt' and so on; '.mp4 in no class folder' for a video at
+        the root itself.
+    """
+    counts: Counter[str] = Counter()
+    for path in _files_below(root):
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
+            counts[suffix or 'without suffix'] += 1
+        elif len(path.parts) == 1:
+            counts[f'{suffix} in no class folder'] += 1
+    return counts
 
 
 def write_lists(lists: Lists, name: str, out_dir: str) -> list[str]:

@@ -12,12 +12,11 @@ __all__ = ['find_problems', 'with_other_suffixes']
 
 
 def _leaks(train: Sequence[Video], val: Sequence[Video],
-           roots: dict[str, str | None]) -> Iterator[str]:
+           *folders: str | None) -> Iterator[str]:
     """Paths of the training videos that are for validation, too."""
-    folders = roots.get('train'), roots.get('val')
     if folders[0] == folders[1]:
-        tested = {video.path for video in val}
-        yield from (v.path for v in train if v.path in tested)
+        paths = {video.path for video in val}
+        yield from (v.path for v in train if v.path in paths)
         return
     # Kinetics has a folder for each. There a YouTube id and times tell a
     # video in any class; other files of one path are one if they are equal.
@@ -57,7 +56,7 @@ def with_other_suffixes(lists: Lists,
     found = 0
     files = {root: {path.rsplit('.', 1)[0]: path
                     for path in videos_below(Path(root))}
-             for root in {*roots.values()} - {None}}
+             for root in {*roots.values()} if root is not None}
     splits = {}
     for split, videos in lists.splits.items():
         root = roots.get(split.split('_')[0])
@@ -79,8 +78,8 @@ def find_problems(lists: Lists,
 
     Args:
         lists (Lists): The lists.
-        roots (dict): For 'train' and 'val' the folder of the videos, or None
-            if the files are not to be looked for.
+        roots (dict): For 'train', 'val' (and 'test') the folder of the
+            videos, or None if the files are not to be looked for.
         counts (Sequence, optional): Numbers of training and test videos of
             each split. Defaults to None.
 
@@ -89,8 +88,8 @@ def find_problems(lists: Lists,
         training and test, numbers that are not the official ones), and the
         (root, path) of the videos that are missing.
     """
-    problems = []
-    missing = set()
+    problems: list[str] = []
+    missing: set[tuple[str, str]] = set()
     for name, videos in lists.splits.items():
         for path, n in Counter(video.path for video in videos).items():
             if n > 1:
@@ -99,11 +98,12 @@ def find_problems(lists: Lists,
         if root is not None:
             missing |= {(root, video.path) for video in videos
                         if not (Path(root) / video.path).is_file()}
-        if name.startswith('train'):
-            other = name.replace('train', 'val', 1)
+        side = name.split('_')[0]
+        other = name.replace(side, 'train', 1)
+        if other != name:
             problems += [
-                f'{path} is in {name} and in {other}'
-                for path in _leaks(videos, lists.splits[other], roots)]
+                f'{path} is in {other} and in {name}' for path in _leaks(
+                    lists.splits[other], videos, roots.get('train'), root)]
     for i, numbers in enumerate(counts or (), 1):
         for part, number in zip(('train', 'val'), numbers, strict=True):
             found = len(lists.splits[f'{part}_split_{i}'])

@@ -1,7 +1,8 @@
 """Decoding every frame of many videos."""
 import csv
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -62,7 +63,7 @@ def verify_videos(paths: Iterable[str],
         return path, str(status.st_size), str(status.st_mtime_ns), decoder
 
     keys = {path: key(path) for path in paths}
-    known = {}
+    known: dict[tuple[str, ...], str] = {}
     if Path(state_file).is_file():
         with open(state_file, newline='', encoding='utf-8') as file:
             known = {tuple(row[:4]): row[4]
@@ -70,8 +71,12 @@ def verify_videos(paths: Iterable[str],
                      if len(row) == 5}
     results = {path: known[k] for path, k in keys.items() if k in known}
     todo = [path for path in keys if path not in results]
-    progress = ProgressBar(len(keys))
-    progress.completed = len(results)
+    # a bar for a terminal; in a log file a line at each tenth
+    progress = ProgressBar(len(keys)) if sys.stdout.isatty() else None
+    if progress:
+        progress.completed = len(results)
+    print(f'{len(results)} of {len(keys)} videos were verified before')
+    step = max(1, len(keys) // 10)
 
     with open(state_file, 'a', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, delimiter='\t')
@@ -80,7 +85,11 @@ def verify_videos(paths: Iterable[str],
             results[path] = reason
             writer.writerow([*keys[path], reason])
             file.flush()
-            progress.update()
+            if progress:
+                progress.update()
+            elif len(results) % step == 0:
+                print(f'{len(results)} of {len(keys)} videos verified',
+                      flush=True)
 
         with closing(_run_all(partial(_verify, decoder=decoder), todo,
                               num_workers)) as rows:
@@ -103,9 +112,10 @@ def _pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _run_all(verify: partial, todo: Sequence[str],
-             num_workers: int) -> Iterator[tuple[str, str]]:
+             num_workers: int
+             ) -> Generator[tuple[str, str], None, None]:
     """Yield results; where a process dies, try those left one by one."""
-    done = set()
+    done: set[str] = set()
     try:
         with _pool(num_workers) as pool:
             futures = {pool.submit(verify, path): path for path in todo}

@@ -64,7 +64,7 @@ def read_annotations(ann_file: str,
         text = get_text(ann_file, 'utf-8-sig', backend_args)
     except UnicodeDecodeError as error:
         raise ValueError(f'{ann_file}: not UTF-8 text ({error})') from None
-    samples = []
+    samples: list[dict] = []
     for number, line in enumerate(text.split('\n'), 1):
         line = line.strip()
         if not line:

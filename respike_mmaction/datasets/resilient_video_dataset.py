@@ -1,12 +1,9 @@
 """A video dataset for folders in which some videos cannot be read."""
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from multiprocessing import reduction
-from tempfile import TemporaryFile
 from threading import Thread
 from typing import Any
 
@@ -20,43 +17,13 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
 from .annotation_file import UNLABELLED, read_annotations
+from .shared_lines import SharedLines
 from .video_reader import VideoReadError, check_video_file
 
 __all__ = ['ResilientVideoDataset', 'UnreadableVideoSample']
 
 # What is known of a video; of several processes' knowledge the maximum holds.
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
-
-
-class _SharedLines:
-    """Lines that this process and its workers append to one file.
-
-    The file has no name, so nothing is left of it however they end. Workers
-    get it as they get any open file, whether forked or spawned.
-    """
-
-    def __init__(self, handle: int | None = None) -> None:
-        # open as long as this object is
-        self._file = (TemporaryFile() if handle is None  # noqa: SIM115
-                      else os.fdopen(handle, 'r+b'))
-
-    def append(self, line: str) -> None:
-        os.write(self._file.fileno(), f'{line}\n'.encode())
-
-    def read(self) -> list[str]:
-        handle = self._file.fileno()  # pread: they share the position
-        return os.pread(handle, os.fstat(handle).st_size,
-                        0).decode().splitlines()
-
-    def __reduce__(self) -> tuple:
-        return _received, (reduction.DupFd(self._file.fileno()), )
-
-    def __deepcopy__(self, memo: dict) -> '_SharedLines':
-        return self
-
-
-def _received(handle: Any) -> _SharedLines:
-    return _SharedLines(handle.detach())
 
 
 class _VideoHangsError(VideoReadError):
@@ -146,7 +113,7 @@ class ResilientVideoDataset(VideoDataset):
                  sample_by_class: bool = False,
                  power: float = 0.,
                  backend_args: dict | None = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         if on_error not in self.ON_ERROR:
             raise ValueError(f'on_error must be one of {self.ON_ERROR}, '
                              f'but got {on_error!r}')
@@ -224,8 +191,8 @@ class ResilientVideoDataset(VideoDataset):
                 len(self), dtype=torch.uint8).share_memory_()
             # Reasons from all processes, also those that were spawned and
             # have no logger: lines of JSON, [number of the video, reason].
-            self._reported = _SharedLines()
-            self._reasons = {}
+            self._reported = SharedLines()
+            self._reasons: dict[int, str] = {}
             if self.sample_by_class and not self.test_mode:
                 labels = [self.get_cat_ids(i)[0] for i in range(len(self))]
                 self._classes = [np.flatnonzero(np.equal(labels, label))
@@ -262,24 +229,29 @@ class ResilientVideoDataset(VideoDataset):
             return self._get_test_sample(idx)
         if self.sample_by_class:
             idx = self._draw_by_class(idx)
+        reason: VideoReadError | str = ''
         for _ in range(self.max_refetch + 1):
             try:
                 data = self._read(idx)
             except VideoReadError as error:
-                last_error = error
+                reason = error
                 self._skip(idx, error)
             else:
                 if data is not None:
                     return data
-                last_error = 'the pipeline returned None'
+                reason = 'the pipeline returned None'
             idx = self._rand_another()
         raise VideoReadError(f'{self.ann_file}: no readable video in '
                              f'{self.max_refetch + 1} draws, the last one: '
-                             f'{last_error}')
+                             f'{reason}')
 
     def _get_test_sample(self, idx: int) -> dict:
         try:
             data = self._read(idx)
+            if data is None:
+                raise ValueError('the pipeline returned None, which is '
+                                 'allowed in training only, for '
+                                 + self.get_data_info(idx)['filename'])
             if isinstance(data, dict) and 'data_samples' in data:
                 data['data_samples'].set_metainfo(  # for dumps
                     dict(filename=self.get_data_info(idx)['filename'],
@@ -299,6 +271,8 @@ class ResilientVideoDataset(VideoDataset):
             try:
                 data = self._read((idx + step) % len(self))
             except VideoReadError:
+                data = None
+            if data is None:
                 continue
             info = self.get_data_info(idx)
             sample = UnreadableVideoSample()
@@ -344,7 +318,7 @@ class ResilientVideoDataset(VideoDataset):
         """Read a video; give up, and leave the thread alone, if it hangs."""
         if self.decode_timeout is None:
             return self._run_reading_steps(idx, path)
-        future = Future()
+        future: Future[dict | None] = Future()
 
         def run() -> None:
             try:

@@ -2,6 +2,7 @@
 import csv
 import os.path as osp
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from mmaction.evaluation import (
@@ -52,7 +53,7 @@ class VideoAccMetric(AccMetric):
                  metric_list: str | tuple[str, ...] | None = None,
                  class_report: bool = False,
                  report_dir: str | None = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(metric_list=metric_list or SINGLE_LABEL, **kwargs)
         self.by_default = metric_list is None
         self.class_report = class_report

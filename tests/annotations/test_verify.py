@@ -19,6 +19,8 @@ def test_verify_leaves_out_the_unreadable(tool, tmp_path, capsys, decoder):
     root, out = tmp_path / 'videos', tmp_path / 'out'
     for i in range(6):
         write_video(root / f'a/clip{i}_1.mp4')
+    for i in range(2):
+        write_video(root / f'b/clip{i}_1.mp4', num_frames=2)
     data = (root / 'a/clip3_1.mp4').read_bytes()
     (root / 'a/clip3_1.mp4').write_bytes(data[:len(data) // 2])
     (root / 'a/clip4_1.mp4').write_text('not a video')
@@ -33,7 +35,9 @@ def test_verify_leaves_out_the_unreadable(tool, tmp_path, capsys, decoder):
     tool.main([*args, '--missing', 'drop'])
     listed = [line for part in ('train', 'val')
               for line in read(out / f'mine_{part}_list_videos.txt')]
-    assert sorted(listed) == [f'a/clip{i}_1.mp4 0' for i in (0, 1, 2, 5)]
+    assert sorted(listed) == [
+        *(f'a/clip{i}_1.mp4 0' for i in (0, 1, 2, 5)),
+        *(f'b/clip{i}_1.mp4 1' for i in (0, 1))]
 
 
 def test_verify_goes_on_where_it_was_stopped(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@
 # or by --cfg-options, and it changes everywhere.
 clip = dict(num_frames=16, stride=4, frame_interval=1, size=224)
 views = dict(num_clips=1, crop='CenterCrop')  # of a test video
+flip_ratio = 0.5  # of training clips; 0 where left and right are classes
 
 data_root = 'data/hmdb51/'
 split = 1
@@ -37,7 +38,7 @@ train_pipeline = [
         type='Resize',
         scale=('${clip.size}', '${clip.size}'),
         keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5), *split_and_pack
+    dict(type='Flip', flip_ratio='${flip_ratio}'), *split_and_pack
 ]
 val_pipeline = [
     dict(type='VideoInit'),

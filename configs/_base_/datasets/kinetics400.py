@@ -10,6 +10,7 @@ views = dict(  # of a test video
     num_clips='${clip.num_frames}',
     crop='CenterCrop',
     crop_size='${clip.size}')
+flip_ratio = 0.5  # of training clips; 0 where left and right are classes
 
 data_root = 'data/kinetics400/'
 ann_file_train = '${data_root}kinetics400_train_list_videos.txt'
@@ -45,7 +46,7 @@ train_pipeline = [
         type='Resize',
         scale=('${clip.size}', '${clip.size}'),
         keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5), *split_and_pack
+    dict(type='Flip', flip_ratio='${flip_ratio}'), *split_and_pack
 ]
 val_pipeline = [
     dict(type='VideoInit'),
