@@ -9,8 +9,7 @@ import torch
 def tool(root, monkeypatch):
     monkeypatch.syspath_prepend(str(root / 'tools/analysis_tools'))
     import benchmark_neuron
-    monkeypatch.setattr(benchmark_neuron.available, 'compile_works',
-                        lambda: False)
+    monkeypatch.setattr(benchmark_neuron.shutil, 'which', lambda _: None)
     return benchmark_neuron
 
 

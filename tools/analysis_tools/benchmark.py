@@ -64,7 +64,7 @@ def parse_args():
         help="default: the config's")
     parser.add_argument(
         '--backend', default='auto',
-        help='kernel of the neurons: auto, torch, compile or triton')
+        help='kernel of the neurons: auto, torch or triton')
     parser.add_argument(
         '--fuse', action='store_true',
         help='also fold BatchNorm into the convolutions (forward only)')

@@ -24,7 +24,7 @@ RECOMPUTE = 'respike_mmaction.models.backbones.spiking_resnet.recompute'
 class ReLU(nn.Module):
     """In the place of a neuron: the floor that no neuron can go below."""
 
-    def forward(self, x, v=None, num_steps=1):
+    def forward(self, x, v=None, num_steps=1, return_v=False):
         return F.relu(x)
 
 

@@ -1,7 +1,7 @@
 """The same network run one step after another, as the published code does.
 
 Keys and values are made anew for every step, every attention block is
-checkpointed, and each neuron carries its membrane potential along. Only the
+checkpointed, and the membrane potentials go from call to call. Only the
 benchmarks need it; its logits equal the recognizer's.
 """
 import copy
@@ -12,20 +12,6 @@ from torch.utils.checkpoint import checkpoint
 
 from respike_mmaction.models.layers import StepBatchNorm2d
 from respike_mmaction.models.layers.cross_attention import CrossAttentionBlock
-from respike_mmaction.models.neurons.neurons import BaseNeuron
-
-
-class CarriedNeuron(nn.Module):
-    """A neuron that keeps its potential until it is told to forget."""
-
-    def __init__(self, neuron):
-        super().__init__()
-        self.neuron = neuron
-        self.v = None
-
-    def forward(self, x, num_steps=1):
-        spikes, self.v = self.neuron(x, self.v, return_v=True)
-        return spikes
 
 
 class CheckpointedBlock(nn.Module):
@@ -35,10 +21,14 @@ class CheckpointedBlock(nn.Module):
         super().__init__()
         self.block = block
 
-    def forward(self, x, keys):
+    @property
+    def cross_attn(self):
+        return self.block.cross_attn
+
+    def forward(self, x, keys_values):
         if not torch.is_grad_enabled():
-            return self.block(x, keys)
-        return checkpoint(self.block, x, keys, use_reentrant=False)
+            return self.block(x, keys_values)
+        return checkpoint(self.block, x, keys_values, use_reentrant=False)
 
 
 class StepByStep(nn.Module):
@@ -55,9 +45,7 @@ class StepByStep(nn.Module):
             if isinstance(parent, StepBatchNorm2d):
                 parent.num_steps = 1
             for name, child in parent.named_children():
-                if isinstance(child, BaseNeuron):
-                    setattr(parent, name, CarriedNeuron(child))
-                elif isinstance(child, CrossAttentionBlock):
+                if isinstance(child, CrossAttentionBlock):
                     setattr(parent, name, CheckpointedBlock(child))
         for module in net.backbone.modules():
             if hasattr(module, 'num_steps'):
@@ -67,15 +55,13 @@ class StepByStep(nn.Module):
     def forward(self, x):
         """Frames (N, V*T, C, H, W) to logits (N*V, num_classes)."""
         net = self.recognizer
-        for module in net.modules():
-            if isinstance(module, CarriedNeuron):
-                module.v = None
         key_frames, residuals = net.split(x)
-        keys = net.key_backbone(key_frames.flatten(0, 1))
+        keys = net.key_maps(key_frames.flatten(0, 1))
         fuse = net.cls_head.fuse_with(keys)
-        maps = [
-            net.backbone(residuals[:, :, step].flatten(0, 1), fuse)
-            for step in range(residuals.shape[2])
-        ]
+        state, maps = None, []
+        for step in residuals.flatten(0, 1).unbind(1):
+            out, state = net.backbone(
+                step, fuse, state=state, return_state=True)
+            maps.append(out)
         fused = torch.stack(maps, dim=1).flatten(0, 1)
         return net.cls_head((keys[-1], fused), num_groups=net.num_groups)

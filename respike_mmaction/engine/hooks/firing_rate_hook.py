@@ -1,5 +1,5 @@
 """Hook that watches the spiking neurons during training and validation."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from ...models.kernels.plain import Neuron, charge, fire, membrane_dtype
 from ...models.neurons import BaseNeuron
 
 
@@ -29,8 +28,8 @@ class FiringRateHook(Hook):
     Between the intervals no module has a hook. Potentials are kept for one
     step of one layer at a time, the statistics of all layers and processes
     in one tensor, moved to the host once. What activation checkpointing runs
-    again in backward is not counted twice. What is compiled, a model or the
-    kernel of a neuron, runs eagerly while it is recorded.
+    again in backward is not counted twice. A compiled model runs eagerly
+    while it is recorded.
 
     Args:
         interval (int): Iterations of training between two records. Defaults
@@ -173,7 +172,7 @@ class FiringRateHook(Hook):
             dtype = sums.dtype
             sums[0] += spikes.sum(dtype=dtype)
             sums[1] += spikes.numel()
-            for h in membrane_potentials(neuron, *args, **kwargs):
+            for h in neuron.potentials(*args, **kwargs):
                 sums[2] += h.sum(dtype=dtype)
                 sums[3] += h.square().sum(dtype=dtype)
                 torch.maximum(peak, h.max().to(dtype), out=peak)
@@ -222,32 +221,3 @@ class FiringRateHook(Hook):
                     f'{mode}: {len(names)} of {len(rates)} layers of neurons '
                     f'are {what}: {", ".join(names)}')
             self._warned[mode, what] = names
-
-
-def membrane_potentials(neuron: BaseNeuron,
-                        x: Tensor,
-                        v: Tensor | None = None,
-                        *,
-                        num_steps: int = 1,
-                        return_v: bool = False) -> Iterator[Tensor]:
-    """Potentials H before the reset, step after step.
-
-    Args:
-        neuron (BaseNeuron): The neuron.
-        x (Tensor): Its input (B * num_steps, ...), step fastest.
-        v (Tensor, optional): Potential before the first step (B, ...).
-            Defaults to None, ``v_reset``.
-        num_steps (int): Number of steps. Defaults to 1.
-        return_v (bool): Of the neuron's forward; not used.
-
-    Yields:
-        Tensor: (B, ...), in the membrane's dtype.
-    """
-    rules = Neuron(neuron.v_threshold - neuron.v_reset, neuron.reset,
-                   neuron.surrogate)
-    dtype = membrane_dtype(x.dtype)
-    v = None if v is None else v.to(dtype) - neuron.v_reset
-    for x_t in x.unflatten(0, (-1, num_steps)).unbind(1):
-        h = charge(x_t.to(dtype), v, neuron.decay())
-        _, v = fire(h, rules)
-        yield h + neuron.v_reset

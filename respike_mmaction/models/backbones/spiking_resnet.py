@@ -4,19 +4,26 @@ ReSpike, arXiv 2409.01564, section 3; the block follows "Advancing Spiking
 Neural Networks towards Deep Residual Learning" (MS-ResNet, arXiv 2112.08954),
 the pooled shortcut ResNet-D (arXiv 1812.01187).
 """
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...state_dict import RefusesUnfitWeights
 from ..layers import StepBatchNorm2d, recompute
-from ..neurons import build_neuron
+from ..neurons import BaseNeuron, build_neuron
 
 # Called after every stage with (stage index from 0, feature map); what it
 # returns replaces the feature map.
 Fuse = Callable[[int, Tensor], Tensor]
+
+# Membrane potentials (B, C, H, W) after the last step, of the neurons in
+# their order; None stands for resting potentials.
+State = tuple[Tensor, ...]
 
 # Elements of a map from which backward makes it again: below, the calls cost
 # more time than the kept map is worth (2 MiB in float32).
@@ -37,10 +44,13 @@ class SpikingBasicBlock(nn.Module):
         num_steps (int): Steps S folded into the batch, step fastest.
         neuron (dict): Config of the neurons.
         norm_statistics (str): ``'per_step'`` or ``'shared'``.
+        stateless (bool): Whether each step starts from resting potentials.
+            Defaults to False.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int,
-                 num_steps: int, neuron: dict, norm_statistics: str) -> None:
+                 num_steps: int, neuron: dict, norm_statistics: str,
+                 stateless: bool = False) -> None:
         super().__init__()
 
         def norm() -> StepBatchNorm2d:
@@ -48,6 +58,7 @@ class SpikingBasicBlock(nn.Module):
                 out_channels, num_steps, statistics=norm_statistics)
 
         self.num_steps = num_steps
+        self.stateless = stateless
         self.neuron1 = build_neuron(neuron)
         self.conv1 = nn.Conv2d(
             in_channels, out_channels, 3, stride, padding=1, bias=False)
@@ -65,8 +76,22 @@ class SpikingBasicBlock(nn.Module):
             conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.downsample = nn.Sequential(pool, conv, norm())
 
-    def _enter(self, x: Tensor,
-               norm: nn.Module | None) -> tuple[Tensor, Tensor]:
+    @property
+    def num_states(self) -> int:
+        """Membrane potentials that the block takes and returns."""
+        return 0 if self.stateless else 2
+
+    def _fire(self, neuron: BaseNeuron, x: Tensor, num_steps: int,
+              v: Tensor | None, return_v: bool
+              ) -> tuple[Tensor, Tensor | None]:
+        """Spikes, and the potential after the last step if wanted."""
+        if self.stateless:  # each step is a sequence of its own
+            return neuron(x), None
+        out = neuron(x, v, num_steps=num_steps, return_v=return_v)
+        return out if return_v else (out, None)
+
+    def _first(self, x: Tensor, norm: nn.Module | None, *neuron: Any
+               ) -> tuple[Tensor, Tensor, Tensor | None]:
         """From the block's input to both ways' first BatchNorm."""
         if norm is not None:
             x = norm(x)
@@ -74,48 +99,94 @@ class SpikingBasicBlock(nn.Module):
         if self.downsample is not None:
             pool, conv, _ = self.downsample
             shortcut = conv(pool(x))
-        return shortcut, self.conv1(self.neuron1(x, num_steps=self.num_steps))
+        spikes, v = self._fire(self.neuron1, x, *neuron)
+        return shortcut, self.conv1(spikes), v
 
-    def _second(self, x: Tensor) -> Tensor:
-        x = self.neuron2(self.bn1(x), num_steps=self.num_steps)
-        return self.conv2(x)
+    def _second(self, x: Tensor, *neuron: Any
+                ) -> tuple[Tensor, Tensor | None]:
+        spikes, v = self._fire(self.neuron2, self.bn1(x), *neuron)
+        return self.conv2(spikes), v
 
-    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+    def forward(self,
+                x: Tensor,
+                norm: nn.Module | None = None,
+                *,
+                num_steps: int | None = None,
+                state: State | None = None,
+                return_state: bool = False
+                ) -> Tensor | tuple[Tensor, State]:
         """From membrane inputs to those of the next block.
 
         Args:
             x (Tensor): Membrane inputs, (B*S, C, H, W).
             norm (nn.Module, optional): BatchNorm to apply to ``x`` first,
                 so that its output need not be kept. Defaults to None.
+            num_steps (int, optional): Steps S of this call. Defaults to
+                None, those of the block.
+            state (tuple[Tensor], optional): Membrane potentials of both
+                neurons before the first step, (B, C, H, W) and (B, C', H',
+                W'), or ``()`` of a stateless block. Defaults to None,
+                resting potentials.
+            return_state (bool): Also return the potentials after the last
+                step. Defaults to False.
 
         Returns:
-            Tensor: (B*S, C', H', W').
+            Tensor | tuple[Tensor, tuple[Tensor]]: (B*S, C', H', W'), and the
+            state if it is asked for.
         """
-        shortcut, x = _keep_or_recompute(self._enter, x, norm)
-        x = _keep_or_recompute(self._second, x)
+        steps = self.num_steps if num_steps is None else num_steps
+        v1, v2 = state or (None, None)
+        shortcut, x, v1 = _keep_or_recompute(
+            self._first, x, norm, steps, v1, return_state)
+        x, v2 = _keep_or_recompute(self._second, x, steps, v2, return_state)
         if self.downsample is not None:
             shortcut = self.downsample[2](shortcut)
-        return self.bn2(x) + shortcut
+        x = self.bn2(x) + shortcut
+        if not return_state:
+            return x
+        return x, (() if self.stateless else (v1, v2))
 
 
 class SpikingStage(nn.Sequential):
     """Blocks one after another."""
 
-    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+    @property
+    def num_states(self) -> int:
+        """Membrane potentials that the stage takes and returns."""
+        return sum(block.num_states for block in self)
+
+    def forward(self,
+                x: Tensor,
+                norm: nn.Module | None = None,
+                *,
+                num_steps: int | None = None,
+                state: State | None = None,
+                return_state: bool = False
+                ) -> Tensor | tuple[Tensor, State]:
         """See :meth:`SpikingBasicBlock.forward`."""
+        after: State = ()
         for block in self:
-            x = block(x, norm)
+            before = None
+            if state is not None:
+                before, state = (state[:block.num_states],
+                                 state[block.num_states:])
+            x = block(x, norm, num_steps=num_steps, state=before,
+                      return_state=return_state)
+            if return_state:
+                x, potentials = x
+                after += potentials
             norm = None
-        return x
+        return (x, after) if return_state else x
 
 
-def _keep_or_recompute(function: Callable, x: Tensor, *args):
+def _keep_or_recompute(function: Callable, x: Tensor, *args: Any) -> Any:
     """Call ``function``, which has no dropout.
 
     Potentials, spikes and the normalised input of large maps are made again
     in backward: one cheap pass instead of three kept tensors.
     """
-    if x.numel() < RECOMPUTE_FROM:
+    # the size is not asked for where it would be written into a program
+    if torch.compiler.is_compiling() or x.numel() < RECOMPUTE_FROM:
         return function(x, *args)
     return recompute(function, x, *args, preserve_rng_state=False)
 
@@ -144,6 +215,9 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             step by its own batch statistics, as the published code does;
             ``'shared'`` takes one statistic over all steps (tdBN). Equal in
             evaluation and for one step. Defaults to ``'per_step'``.
+        stateless_stages (Sequence[int]): Stages, from 0, in which each step
+            starts from resting potentials: an ablation, of what the membrane
+            carries from step to step. Defaults to none, as in the paper.
         with_cp (bool | Sequence[bool]): Activation checkpointing, for all or
             for each of the four stages. Defaults to False.
         out_indices (Sequence[int]): Stages whose maps are returned. Defaults
@@ -172,6 +246,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                  num_steps: int = 1,
                  neuron: dict | None = None,
                  norm_statistics: str = 'per_step',
+                 stateless_stages: Sequence[int] = (),
                  with_cp: bool | Sequence[bool] = False,
                  out_indices: Sequence[int] = (3, ),
                  init_cfg: dict | list[dict] | None = None) -> None:
@@ -191,9 +266,14 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                 raise ValueError(
                     f'{name}={value!r} is not allowed for SpikingResNet: it '
                     'is a positive integer')
-        if not out_indices or not set(out_indices) <= {0, 1, 2, 3}:
-            raise ValueError(f'out_indices={out_indices!r} is not allowed: '
-                             'stages are numbered 0, 1, 2, 3')
+        for name, stages in dict(
+                out_indices=out_indices,
+                stateless_stages=stateless_stages).items():
+            if not isinstance(stages, Sequence) or not set(
+                    stages) <= {0, 1, 2, 3} or (
+                        name == 'out_indices' and not stages):
+                raise ValueError(f'{name}={stages!r} is not allowed: stages '
+                                 'are numbered 0, 1, 2, 3')
         self.depth = depth
         self.num_steps = num_steps
         self.out_indices = tuple(out_indices)
@@ -213,7 +293,8 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                 blocks.append(
                     SpikingBasicBlock(width, self.out_channels[i],
                                       1 if j else 2, num_steps, neuron,
-                                      norm_statistics))
+                                      norm_statistics,
+                                      stateless=i in stateless_stages))
                 width = self.out_channels[i]
             setattr(self, f'layer{i + 1}', SpikingStage(*blocks))
 
@@ -229,7 +310,11 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
 
     def forward(self,
                 x: Tensor,
-                fuse: Fuse | None = None) -> Tensor | tuple[Tensor, ...]:
+                fuse: Fuse | None = None,
+                *,
+                num_steps: int | None = None,
+                state: State | None = None,
+                return_state: bool = False) -> Any:
         """Run all steps through the four stages.
 
         Args:
@@ -237,28 +322,78 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             fuse (Callable, optional): ``fuse(stage_index, feature)`` is
                 called after each stage and its result goes on to the next.
                 Defaults to None.
+            num_steps (int, optional): Steps S of this call; another number
+                than the network's is for evaluation, where steps may come
+                in pieces. Defaults to None, the network's.
+            state (tuple[Tensor], optional): Membrane potentials before the
+                first step, as an earlier call returned them: one (B, C, H,
+                W) for each neuron in order, those of stateless stages left
+                out. Defaults to None, resting potentials.
+            return_state (bool): Also return the potentials after the last
+                step. Defaults to False.
 
         Returns:
-            Tensor | tuple[Tensor]: The real-valued map of the last stage,
-            (B*S, 8 * base_channels, H / 32, W / 32), or the maps of
-            ``out_indices``, after ``fuse``.
+            Tensor | tuple: The real-valued map of the last stage, (B*S,
+            8 * base_channels, H / 32, W / 32), or the maps of
+            ``out_indices``, after ``fuse``; with ``return_state`` a pair of
+            this and the state.
 
         Raises:
-            ValueError: If the batch does not hold whole sequences.
+            ValueError: If the batch does not hold whole sequences, or the
+                state does not fit.
         """
-        if x.shape[0] % self.num_steps:
-            raise ValueError(
-                f'SpikingResNet got a batch of {x.shape[0]} frames: it takes '
-                f'a multiple of num_steps={self.num_steps}, step fastest')
+        steps = self.num_steps if num_steps is None else num_steps
+        self._check_call(x, steps, state)
         x, norm = self.conv1(x), self.bn1
-        outs = []
+        outs, after = [], ()
         for i in range(4):
             stage = getattr(self, f'layer{i + 1}')
-            x = (recompute(stage, x, norm) if self.with_cp[i] else
-                 stage(x, norm))
+            before = None
+            if state is not None:
+                before, state = (state[:stage.num_states],
+                                 state[stage.num_states:])
+            run = functools.partial(
+                recompute, stage) if self.with_cp[i] else stage
+            x = run(x, norm, num_steps=steps, state=before,
+                    return_state=return_state)
+            if return_state:
+                x, potentials = x
+                after += potentials
             norm = None
             if fuse is not None:
                 x = fuse(i, x)
             if i in self.out_indices:
                 outs.append(x)
-        return outs[0] if len(outs) == 1 else tuple(outs)
+        out = outs[0] if len(outs) == 1 else tuple(outs)
+        return (out, after) if return_state else out
+
+    @property
+    def num_states(self) -> int:
+        """Membrane potentials of a state."""
+        return sum(getattr(self, f'layer{i + 1}').num_states
+                   for i in range(4))
+
+    def _check_call(self, x: Tensor, num_steps: int,
+                    state: State | None) -> None:
+        if num_steps < 1 or x.shape[0] % num_steps:
+            raise ValueError(
+                f'SpikingResNet got a batch of {x.shape[0]} frames: it takes '
+                f'a multiple of num_steps={num_steps}, step fastest')
+        if self.training and num_steps != self.num_steps:
+            raise ValueError(
+                f'num_steps={num_steps} is not allowed in training: the '
+                f'BatchNorm layers take statistics over {self.num_steps} '
+                'step(s); call eval() first')
+        if state is None:
+            return
+        if len(state) != self.num_states:
+            raise ValueError(
+                f'a state of {len(state)} potentials does not fit '
+                f'SpikingResNet: this one has {self.num_states}')
+        for index, v in enumerate(state):
+            if v.shape[0] != x.shape[0] // num_steps:
+                raise ValueError(
+                    f'potential {index} of the state has the shape '
+                    f'{tuple(v.shape)}: the batch holds '
+                    f'{x.shape[0] // num_steps} sequence(s) of '
+                    f'{num_steps} step(s)')

@@ -8,10 +8,13 @@ from mmaction.registry import MODELS
 from mmengine.model.weight_init import normal_init
 from torch import Tensor, nn
 
-from ..layers import FusionBlock, average_pool, recompute
+from ..layers import FusionBlock, recompute
 
 # Pooling factor of the stages that ``downsample`` fuses on the stage-3 grid.
 POOLING = {0: 4, 1: 2}
+
+# Keys and values of each stage, or None where it is not fused.
+KeysValues = tuple[tuple[Tensor, Tensor] | None, ...]
 
 
 @MODELS.register_module()
@@ -125,13 +128,52 @@ class CrossAttentionFusion(BaseHead):
         if self.init_std is not None:
             normal_init(self.fc_cls, std=self.init_std)
 
-    def fuse_with(self, key_maps: Sequence[Tensor]
-                  ) -> Callable[[int, Tensor], Tensor]:
-        """The callable that ``SpikingResNet.forward`` takes as ``fuse``.
+    def keys_values(self, key_maps: Sequence[Tensor]) -> KeysValues:
+        """What the residual steps of a group attend to, made once.
 
         Args:
             key_maps (Sequence[Tensor]): Key-frame maps of the four stages,
                 (G, C', h, w).
+
+        Returns:
+            tuple: For each stage keys and values, each (G, heads, positions,
+            head_channels), or None where it is not fused; plain tensors.
+        """
+        return tuple(
+            self._stage_keys_values(i, key_map)
+            for i, key_map in enumerate(key_maps))
+
+    def _stage_keys_values(self, stage_index: int, key_map: Tensor
+                           ) -> tuple[Tensor, Tensor] | None:
+        fusion = self._fusion(stage_index)
+        if fusion is None:
+            return None
+        return fusion.keys_values(self._pool(stage_index, key_map))
+
+    def _fusion(self, stage_index: int) -> FusionBlock | None:
+        name = f'stage{stage_index + 1}'
+        if name not in self.fusions:
+            return None
+        return self.fusions[name]
+
+    def _pool(self, stage_index: int, x: Tensor) -> Tensor:
+        """Bring a map of stage 1 or 2 to the grid of stage 3."""
+        size = POOLING.get(stage_index, 1) if self.downsample else 1
+        if size == 1:
+            return x
+        return F.avg_pool2d(x, size, ceil_mode=True, count_include_pad=False)
+
+    def fuse_with(self, key_maps: Sequence[Tensor] | None = None,
+                  keys_values: KeysValues | None = None
+                  ) -> Callable[[int, Tensor], Tensor]:
+        """The callable that ``SpikingResNet.forward`` takes as ``fuse``.
+
+        Args:
+            key_maps (Sequence[Tensor], optional): Key-frame maps of the four
+                stages, (G, C', h, w). Defaults to None.
+            keys_values (tuple, optional): Instead of the maps, what
+                :meth:`keys_values` made of them, for callers that bring
+                the steps of a group one by one. Defaults to None.
 
         Returns:
             Callable: ``fuse(stage_index, feature)`` from a spiking map
@@ -139,25 +181,26 @@ class CrossAttentionFusion(BaseHead):
         """
 
         def fuse(stage_index: int, feature: Tensor) -> Tensor:
-            name = f'stage{stage_index + 1}'
-            if name not in self.fusions:
+            if self._fusion(stage_index) is None:
                 return feature
-            args = self.fusions[name], stage_index, feature
+            source = (key_maps[stage_index] if keys_values is None else
+                      keys_values[stage_index])
             if self.with_cp:
-                return recompute(self._fuse, *args, key_maps[stage_index])
-            return self._fuse(*args, key_maps[stage_index])
+                return recompute(self._fuse, stage_index, feature, source)
+            return self._fuse(stage_index, feature, source)
 
         return fuse
 
-    def _fuse(self, fusion: FusionBlock, stage_index: int, feature: Tensor,
-              keys: Tensor) -> Tensor:
-        pool = POOLING.get(stage_index, 1) if self.downsample else 1
-        if pool == 1:
-            return fusion(feature, keys)
-        size = feature.shape[2:]
-        feature, keys = (average_pool(x, pool) for x in (feature, keys))
+    def _fuse(self, stage_index: int, feature: Tensor,
+              source: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        if isinstance(source, Tensor):  # within the checkpoint, if any
+            source = self._stage_keys_values(stage_index, source)
+        pooled = self._pool(stage_index, feature)
+        fused = self._fusion(stage_index)(pooled, source)
+        if pooled is feature:
+            return fused
         return F.interpolate(
-            fusion(feature, keys), size, mode='bilinear', align_corners=False)
+            fused, feature.shape[2:], mode='bilinear', align_corners=False)
 
     def forward(self, feats: tuple[Tensor, Tensor], num_groups: int,
                 **kwargs) -> Tensor:

@@ -1,12 +1,15 @@
 r"""The scan written out with functions of PyTorch, a statement a formula.
 
 It defines what every other kernel computes, and is the text that inductor
-fuses (the 'compile' backend, and a model under ``torch.compile``).
+fuses (a model under ``torch.compile``) and that exporters write out.
 """
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ..surrogates import Surrogate
 
 
 class Neuron(NamedTuple):
@@ -19,7 +22,7 @@ class Neuron(NamedTuple):
     """
     threshold: float
     reset: str
-    surrogate: object
+    surrogate: Surrogate
 
 
 def membrane_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -47,6 +50,15 @@ def fire(h: Tensor, neuron: Neuron) -> tuple[Tensor, Tensor]:
     if neuron.reset == 'hard':
         return s, torch.where(s, 0, h)
     return s, torch.where(s, h - neuron.threshold, h)
+
+
+def potentials(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
+               neuron: Neuron) -> Iterator[Tensor]:
+    """H of each step, (B, N) in the membrane's dtype; see :func:`forward`."""
+    for x_t in x.unbind(1):
+        h = charge(x_t.to(membrane_dtype(x.dtype)), v, decay)
+        yield h
+        v = fire(h, neuron)[1]
 
 
 def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,

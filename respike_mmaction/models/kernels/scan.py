@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from . import available, compiled, compiled_or_eager, eager, plain
+from ..surrogates import Surrogate
+from . import available, eager, plain
 from .plain import Neuron, membrane_dtype
 
-BACKENDS = ('auto', 'torch', 'compile', 'triton')
-
-# Elements from which 'auto' compiles: below, a call of the eager kernel is
-# so short that compiling (seconds, once) would hardly ever be repaid.
-COMPILE_FROM = 2**18
+BACKENDS = ('auto', 'torch', 'triton')
 
 
 def spike_scan(x: Tensor,
@@ -22,7 +19,7 @@ def spike_scan(x: Tensor,
                decay: float | Tensor | None,
                threshold: float,
                reset: str,
-               surrogate: object,
+               surrogate: Surrogate,
                v: Tensor | None = None,
                return_v: bool = False,
                backend: str = 'auto') -> Tensor | tuple[Tensor, Tensor]:
@@ -53,12 +50,10 @@ def spike_scan(x: Tensor,
             Defaults to None, 0.
         return_v (bool): Also return the potential after the last step.
             Defaults to False.
-        backend (str): 'torch', eager PyTorch; 'compile', fused by
-            torch.compile (on a CPU it needs a C++ compiler); 'triton', CUDA
-            only; 'auto', the fastest one at hand: on CUDA 'triton', on a
-            CPU 'compile' if there is a compiler and ``x`` has 2 ** 18
-            elements or more, else 'torch'. Within a compiled model the scan
-            is always fused with its neighbours. Defaults to 'auto'.
+        backend (str): 'torch', eager PyTorch; 'triton', CUDA only; 'auto',
+            on CUDA 'triton' where it works, else 'torch'. Within a compiled
+            or exported model the scan is always fused with its neighbours.
+            Defaults to 'auto'.
 
     Returns:
         Tensor | tuple[Tensor, Tensor]: Spikes, 0 or 1, of the shape, dtype
@@ -134,7 +129,7 @@ def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
     return fold.unfold(spikes), fold.unfold(v_last)
 
 
-def _choose(backend: str, x: Tensor, surrogate: object) -> ModuleType:
+def _choose(backend: str, x: Tensor, surrogate: Surrogate) -> ModuleType:
     """The module whose forward and backward do the work."""
     if backend not in BACKENDS:
         raise ValueError(
@@ -143,9 +138,7 @@ def _choose(backend: str, x: Tensor, surrogate: object) -> ModuleType:
         return plain
     if backend == 'auto':
         return _fastest(x, surrogate)
-    if backend == 'compile':
-        available.require_compile(x.device)
-    elif backend == 'triton':
+    if backend == 'triton':
         available.require_triton(x.device, surrogate)
     return _kernel(backend)
 
@@ -154,17 +147,14 @@ def _kernel(backend: str) -> ModuleType:
     if backend == 'triton':
         from . import triton_scan  # imports Triton
         return triton_scan
-    return compiled if backend == 'compile' else eager
+    return eager
 
 
-def _fastest(x: Tensor, surrogate: object) -> ModuleType:
+def _fastest(x: Tensor, surrogate: Surrogate) -> ModuleType:
     """The kernel that 'auto' stands for."""
     if (x.device.type == 'cuda' and available.in_triton(surrogate)
             and available.triton_works(x.device.index)):
         return _kernel('triton')
-    if (x.device.type == 'cpu' and x.numel() >= COMPILE_FROM
-            and available.compile_works()):
-        return compiled_or_eager
     return eager
 
 

@@ -4,10 +4,8 @@ ReSpike, arXiv 2409.01564, section 3 (cross-attention fusion). The block is
 that of latent diffusion models (arXiv 2112.10752): self-attention,
 cross-attention and a GEGLU feed-forward (arXiv 2002.05202).
 """
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class Attention(nn.Module):
@@ -36,54 +34,17 @@ class Attention(nn.Module):
         # (B, L, C) -> (B, heads, L, d)
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Attend from x (B, L, C) to context (B, M, C'); gives (B, L, C)."""
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """K and V of a context (B, M, C'), each (B, heads, M, d)."""
+        return (self._heads(self.to_k(context)),
+                self._heads(self.to_v(context)))
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor,
+                                                    Tensor]) -> Tensor:
+        """Attend from x (B, L, C) to K and V; gives (B, L, C)."""
         x = F.scaled_dot_product_attention(
-            self._heads(self.to_q(x)), self._heads(self.to_k(context)),
-            self._heads(self.to_v(context)))
+            self._heads(self.to_q(x)), *keys_values)
         return self.to_out(x.transpose(1, 2).flatten(2))
-
-
-def gated_gelu(x: Tensor) -> Tensor:
-    """Give a * GELU(b) of x = (a, b): the gate of GEGLU (arXiv 2002.05202).
-
-    Backward keeps ``x`` and nothing else.
-
-    Args:
-        x (Tensor): Values a and gates b, (..., 2 C).
-
-    Returns:
-        Tensor: (..., C).
-    """
-    if torch.compiler.is_compiling():
-        return _gate(x)  # a compiler decides itself what to keep
-    return _GatedGELU.apply(x)
-
-
-def _gate(x: Tensor) -> Tensor:
-    value, gate = x.chunk(2, dim=-1)
-    return value * F.gelu(gate)
-
-
-class _GatedGELU(torch.autograd.Function):
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return _gate(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
-        x, = ctx.saved_tensors
-        value, gate = x.chunk(2, dim=-1)
-        grad_x = torch.empty_like(x)
-        grad_value, grad_gate = grad_x.chunk(2, dim=-1)
-        torch.ops.aten.gelu.out(gate, out=grad_value).mul_(grad)
-        torch.mul(grad, value, out=grad_gate)
-        torch.ops.aten.gelu_backward.grad_input(
-            grad_gate, gate, grad_input=grad_gate)
-        return grad_x
 
 
 class GEGLUFeedForward(nn.Module):
@@ -103,7 +64,8 @@ class GEGLUFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x (..., C)."""
-        return self.proj_out(gated_gelu(self.proj_in(x)))
+        value, gate = self.proj_in(x).chunk(2, dim=-1)
+        return self.proj_out(value * F.gelu(gate))
 
 
 class CrossAttentionBlock(nn.Module):
@@ -129,22 +91,25 @@ class CrossAttentionBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ffn = GEGLUFeedForward(channels)
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys_values: tuple[Tensor,
+                                                    Tensor]) -> Tensor:
         """Join tokens with those of their key frame.
 
         Args:
             x (Tensor): Spiking tokens, (G*S, L, C), step fastest.
-            keys (Tensor): Key-frame tokens, (G, M, C').
+            keys_values (tuple[Tensor]): K and V of the key frames, each
+                (G, heads, M, d).
 
         Returns:
             Tensor: (G*S, L, C).
         """
         y = self.norm1(x)
-        x = x + self.self_attn(y, y)
+        x = x + self.self_attn(y, self.self_attn.keys_values(y))
         # The S steps of a group attend to one key frame: their queries lie
         # end to end, (G, S*L, C), so that keys and values are made once.
-        y = self.norm2(x).reshape(keys.shape[0], -1, x.shape[-1])
-        x = x + self.cross_attn(y, keys).reshape(x.shape)
+        groups = keys_values[0].shape[0]
+        y = self.norm2(x).reshape(groups, -1, x.shape[-1])
+        x = x + self.cross_attn(y, keys_values).reshape(x.shape)
         return x + self.ffn(self.norm3(x))
 
 
@@ -178,17 +143,23 @@ class FusionBlock(nn.Module):
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Fuse a spiking map with its key-frame map.
+    def keys_values(self, key_map: Tensor) -> tuple[Tensor, Tensor]:
+        """K and V of key-frame maps (G, C', h', w'), (G, heads, h'w', d)."""
+        return self.block.cross_attn.keys_values(
+            key_map.flatten(2).transpose(1, 2))
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor,
+                                                    Tensor]) -> Tensor:
+        """Fuse a spiking map with its key frame.
 
         Args:
             x (Tensor): Spiking map of all steps, (G*S, C, h, w).
-            keys (Tensor): Key-frame map, (G, C', h', w').
+            keys_values (tuple[Tensor]): Of :meth:`keys_values`.
 
         Returns:
             Tensor: (G*S, C, h, w).
         """
         y = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
-        y = self.block(y, keys.flatten(2).transpose(1, 2))
+        y = self.block(y, keys_values)
         y = self.proj_out(y).transpose(1, 2).unflatten(2, x.shape[2:])
         return x + y

@@ -1,4 +1,12 @@
 """Spiking neurons and their surrogate gradients."""
+from ..surrogates import (
+                      ATan,
+                      PiecewiseQuadratic,
+                      Rectangular,
+                      Sigmoid,
+                      Surrogate,
+                      build_surrogate,
+)
 from .neurons import (
                       SPIKING_NEURONS,
                       BaseNeuron,
@@ -6,14 +14,6 @@ from .neurons import (
                       LIFNeuron,
                       ParametricLIFNeuron,
                       build_neuron,
-)
-from .surrogates import (
-                      ATan,
-                      PiecewiseQuadratic,
-                      Rectangular,
-                      Sigmoid,
-                      Surrogate,
-                      build_surrogate,
 )
 
 __all__ = [

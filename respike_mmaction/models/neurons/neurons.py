@@ -1,12 +1,15 @@
 """Spiking neurons over folded steps, without state between calls."""
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-from ..kernels import BACKENDS, spike_scan
-from .surrogates import Surrogate, build_surrogate
+from ..kernels import BACKENDS, plain, spike_scan
+from ..kernels.plain import Neuron, membrane_dtype
+from ..surrogates import Surrogate, build_surrogate
 
 RESETS = ('hard', 'soft')
 
@@ -34,7 +37,7 @@ class BaseNeuron(nn.Module):
             ``dict(type=..., alpha=...)`` with type ATan, Sigmoid,
             PiecewiseQuadratic or Rectangular. Defaults to None,
             ``dict(type='ATan', alpha=2.0)`` (the paper's).
-        backend (str): Kernel: 'auto', 'torch', 'compile' or 'triton', see
+        backend (str): Kernel: 'auto', 'torch' or 'triton', see
             :func:`respike_mmaction.models.kernels.spike_scan`. Defaults to
             'auto'.
 
@@ -111,6 +114,34 @@ class BaseNeuron(nn.Module):
         spikes, v_last = out
         return spikes, v_last + self.v_reset
 
+    def potentials(self,
+                   x: Tensor,
+                   v: Tensor | None = None,
+                   *,
+                   num_steps: int = 1,
+                   **_: Any) -> Iterator[Tensor]:
+        """Potentials H before the reset, step after step.
+
+        Takes the arguments of :meth:`forward`, of which it is the first two
+        equations.
+
+        Args:
+            x (Tensor): Input current (B * num_steps, ...), step fastest.
+            v (Tensor, optional): Membrane potential before the first step
+                (B, ...). Defaults to None, ``v_reset`` everywhere.
+            num_steps (int): Number of steps S. Defaults to 1.
+
+        Yields:
+            Tensor: (B, ...), float32 for half precision inputs.
+        """
+        if v is not None:
+            v = v.to(membrane_dtype(x.dtype)) - self.v_reset
+        rules = Neuron(self.v_threshold - self.v_reset, self.reset,
+                       self.surrogate)
+        steps = x.unflatten(0, (-1, num_steps))
+        for h in plain.potentials(steps, v, self.decay(), rules):
+            yield h + self.v_reset
+
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""
         return (f'v_threshold={self.v_threshold}, v_reset={self.v_reset}, '
@@ -134,7 +165,7 @@ class LIFNeuron(BaseNeuron):
         ValueError: If ``tau`` is not greater than 1.
     """
 
-    def __init__(self, tau: float = 4 / 3, **kwargs) -> None:
+    def __init__(self, tau: float = 4 / 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau = _check_tau('tau', tau)
 
@@ -176,7 +207,7 @@ class ParametricLIFNeuron(BaseNeuron):
         ValueError: If ``init_tau`` is not greater than 1.
     """
 
-    def __init__(self, init_tau: float = 4 / 3, **kwargs) -> None:
+    def __init__(self, init_tau: float = 4 / 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         init_tau = _check_tau('init_tau', init_tau)
         self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1)))

@@ -1,7 +1,8 @@
 """The ReSpike recognizer: key-frame and spiking branch, joined stage-wise."""
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmaction.models.data_preprocessors import MultiModalDataPreprocessor
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ...residual import BRANCHES, check_groups, split_clip
 from ...state_dict import RefusesUnfitWeights
+from ..backbones.spiking_resnet import State
 from ..layers import freeze_when_recomputed
 from ..pretrained import check_pretrained
 
@@ -246,23 +248,78 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
                     f'num_frames={self.num_frames} and stride={self.stride}')
         return key_frames.flatten(0, 1), residual_frames.flatten(0, 1)
 
-    def _branches(self, key_frames: Tensor,
-                  residual_frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Last map of the key branch and of the fused spiking branch."""
-        keys = key_frames.flatten(0, 1)  # (N*V*K, C, H, W)
-        residuals = residual_frames.flatten(0, 2)  # (N*V*K*S, C, H, W)
-        if self.channels_last:
-            keys = keys.contiguous(memory_format=torch.channels_last)
-            residuals = residuals.contiguous(memory_format=torch.channels_last)
-        key_maps = self.key_backbone(keys)
-        fused = self.backbone(residuals, self.cls_head.fuse_with(key_maps))
-        return key_maps[-1], fused
+    def key_maps(self, key_frames: Tensor) -> Sequence[Tensor]:
+        """Maps of the four stages of the key branch.
+
+        Args:
+            key_frames (Tensor): Normalised, (G, C, H, W).
+
+        Returns:
+            Sequence[Tensor]: (G, C', h, w) each.
+        """
+        return self.key_backbone(self._in_format(key_frames))
+
+    def residual_steps(self,
+                       residual_frames: Tensor,
+                       fuse: Callable[[int, Tensor], Tensor],
+                       *,
+                       state: State | None = None,
+                       return_state: bool = False) -> Any:
+        """Fused spiking maps of some residual steps of groups.
+
+        The steps of a group may come in pieces, each with the state that
+        the one before returned; the maps are those of all steps at once.
+
+        Args:
+            residual_frames (Tensor): Divided by the standard deviation,
+                (G, S, C, H, W).
+            fuse (Callable): ``cls_head.fuse_with`` of the key frames.
+            state (tuple[Tensor], optional): See
+                :meth:`SpikingResNet.forward`. Defaults to None.
+            return_state (bool): Also return the state after the last step.
+                Defaults to False.
+
+        Returns:
+            Tensor | tuple: Last maps, (G*S, C, h, w), and the state if it is
+            asked for.
+        """
+        frames = self._in_format(residual_frames.flatten(0, 1))
+        if residual_frames.shape[1] == self.num_steps and state is None \
+                and not return_state:  # what any spiking backbone takes
+            return self.backbone(frames, fuse)
+        return self.backbone(
+            frames,
+            fuse,
+            num_steps=residual_frames.shape[1],
+            state=state,
+            return_state=return_state)
+
+    def _in_format(self, frames: Tensor) -> Tensor:
+        if not self.channels_last:
+            return frames
+        return frames.contiguous(memory_format=torch.channels_last)
+
+    def _branches(self, key_frames: Tensor, residual_frames: Tensor,
+                  state: State | None, return_state: bool
+                  ) -> tuple[Tensor, Tensor, State]:
+        """Last maps of the key and of the fused spiking branch, and state."""
+        key_maps = self.key_maps(key_frames.flatten(0, 1))
+        fused = self.residual_steps(
+            residual_frames.flatten(0, 1),  # (N*V*K, S, C, H, W)
+            self.cls_head.fuse_with(key_maps),
+            state=state,
+            return_state=return_state)
+        if return_state:
+            return key_maps[-1], *fused
+        return key_maps[-1], fused, ()
 
     def extract_feat(self,
                      inputs: dict | Tensor,
                      stage: str = 'neck',
                      data_samples: SampleList | None = None,
-                     test_mode: bool = False) -> tuple:
+                     test_mode: bool = False,
+                     state: State | None = None,
+                     return_state: bool = False) -> tuple:
         """Features of both branches, or class scores.
 
         Args:
@@ -272,28 +329,47 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
             data_samples (list, optional): Annotations; given in training.
                 Defaults to None.
             test_mode (bool): Whether ``test_cfg`` holds. Defaults to False.
+            state (tuple[Tensor], optional): Membrane potentials of all
+                groups before their first step, (N*V*K, ...) each. Defaults
+                to None, resting potentials, as in the paper.
+            return_state (bool): Also return the potentials after the last
+                step. Defaults to False.
 
         Returns:
             tuple: The last key-frame maps (N*V*K, C', h, w) and last fused
-            maps (N*V*K*S, C, h, w), or the logits (N*V, num_classes); and
-            what the head takes besides.
+            maps (N*V*K*S, C, h, w), or the logits (N*V, num_classes); what
+            the head takes besides; and the state if it is asked for.
         """
         key_frames, residual_frames = self.split(inputs)
-        if data_samples is not None and len(key_frames) != len(data_samples):
+        views, groups = key_frames.shape[:2]
+        if data_samples is not None and views != len(data_samples):
             raise ValueError(
-                f'ReSpikeRecognizer got {len(key_frames)} views of '
+                f'ReSpikeRecognizer got {views} views of '
                 f'{len(data_samples)} videos in training: it learns from one '
                 'view of a video at a time (num_clips=1)')
         chunk = (self.test_cfg or {}).get('max_testing_views')
-        chunk = chunk if test_mode and chunk else len(key_frames)
-        feats = [
-            self._branches(k, r) for k, r in zip(
-                key_frames.split(chunk), residual_frames.split(chunk),
-                strict=True)
-        ]
-        feats = feats[0] if len(feats) == 1 else tuple(
-            torch.cat(maps) for maps in zip(*feats, strict=True))
-        head_kwargs = dict(num_groups=key_frames.shape[1])
+        if not (test_mode and chunk):
+            *maps, state = self._branches(
+                key_frames, residual_frames, state, return_state)
+        else:
+            parts = [
+                self._branches(k, r, v, return_state) for k, r, v in zip(
+                    key_frames.split(chunk), residual_frames.split(chunk),
+                    _split_state(state, chunk * groups, -(-views // chunk)),
+                    strict=True)
+            ]
+            *maps, states = zip(*parts, strict=True)
+            maps = [torch.cat(m) for m in maps]
+            state = tuple(map(torch.cat, zip(*states, strict=True)))
+        feats, head_kwargs = tuple(maps), dict(num_groups=groups)
         if stage == 'head':
-            return self.cls_head(feats, **head_kwargs), head_kwargs
-        return feats, head_kwargs
+            feats = self.cls_head(feats, **head_kwargs)
+        return (feats, head_kwargs, *([state] if return_state else []))
+
+
+def _split_state(state: State | None, size: int,
+                 pieces: int) -> Sequence[State | None]:
+    """The state of every piece of ``size`` groups."""
+    if state is None:
+        return [None] * pieces
+    return list(zip(*(v.split(size) for v in state), strict=True))

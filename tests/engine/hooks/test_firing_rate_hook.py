@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import Dataset
 
 from respike_mmaction.engine.hooks import FiringRateHook
-from respike_mmaction.engine.hooks.firing_rate_hook import membrane_potentials
 from respike_mmaction.models.neurons import BaseNeuron, build_neuron
 from tests.processes import run_ranks
 
@@ -317,7 +316,7 @@ def test_potentials_are_made_a_step_at_a_time():
 def test_potentials_lead_to_the_spikes(neuron):
     neuron = build_neuron(neuron)
     x = torch.randn(2 * STEPS, 5, 6)
-    h = torch.stack([*membrane_potentials(neuron, x, num_steps=STEPS)], 1)
+    h = torch.stack([*neuron.potentials(x, num_steps=STEPS)], 1)
     spikes = neuron(x, num_steps=STEPS).view(2, STEPS, 5, 6)
     assert torch.equal(spikes.bool(), h >= neuron.v_threshold)
 

@@ -553,3 +553,28 @@ def test_one_preprocessor_does_what_two_do():
     assert set(inputs) == set(expected)
     for name, value in expected.items():
         assert torch.equal(inputs[name], value)
+
+
+@pytest.mark.parametrize('neuron', [None, dict(type='ParametricLIFNeuron')])
+def test_an_exported_program_takes_any_batch(neuron):
+    """Sizes of tensors stay symbols: no batch is written into the program."""
+    model = build(backbone=dict(neuron=neuron)).eval()
+
+    class Scores(torch.nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model.extract_feat(x, stage='head')[0]
+
+    frames = torch.randn(5, 8, 3, 48, 48)
+    program = torch.export.export(
+        Scores(), (frames[:2], ),
+        dynamic_shapes=dict(x={0: torch.export.Dim('batch')}))
+    for batch in (1, 2, 5):
+        found = program.module()(frames[:batch])
+        with torch.no_grad():
+            expected = Scores()(frames[:batch])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

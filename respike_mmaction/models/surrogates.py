@@ -1,9 +1,9 @@
 """Surrogate gradients: what stands for the derivative of the spike.
 
 A spike is the step function of ``u = H - v_threshold``, whose derivative is
-zero almost everywhere. Backward uses the derivative of a smooth primitive
-``g`` instead. ``alpha`` means what it means in SpikingJelly, so that values
-can be carried over.
+zero almost everywhere. Backward uses the derivative of a smooth step ``g``
+from 0 to 1 instead. ``alpha`` means what it means in SpikingJelly, so that
+values can be carried over.
 """
 import math
 from dataclasses import dataclass
@@ -30,17 +30,6 @@ class Surrogate:
             raise ValueError(
                 f'alpha of the surrogate {type(self).__name__} must be '
                 f'positive, got {self.alpha!r}')
-
-    def primitive(self, u: Tensor) -> Tensor:
-        """Smooth step ``g(u)``, from 0 to 1, with ``g(0) = 1/2``.
-
-        Args:
-            u (Tensor): Potential above threshold, any shape.
-
-        Returns:
-            Tensor: Like ``u``.
-        """
-        raise NotImplementedError
 
     def derivative(self, u: Tensor) -> Tensor:
         """Derivative ``g'(u)``, taken for that of the spike in backward.
@@ -77,10 +66,6 @@ class ATan(Surrogate):
     """
     alpha: float = 2.0
 
-    def primitive(self, u: Tensor) -> Tensor:
-        """See :meth:`Surrogate.primitive`."""
-        return torch.atan(u * (math.pi / 2 * self.alpha)) / math.pi + 0.5
-
     def derivative(self, u: Tensor) -> Tensor:
         """See :meth:`Surrogate.derivative`."""
         z = u * (math.pi / 2 * self.alpha)
@@ -107,10 +92,6 @@ class Sigmoid(Surrogate):
             the paper).
     """
     alpha: float = 4.0
-
-    def primitive(self, u: Tensor) -> Tensor:
-        """See :meth:`Surrogate.primitive`."""
-        return torch.sigmoid(u * self.alpha)
 
     def derivative(self, u: Tensor) -> Tensor:
         """See :meth:`Surrogate.derivative`."""
@@ -139,11 +120,6 @@ class PiecewiseQuadratic(Surrogate):
     """
     alpha: float = 1.0
 
-    def primitive(self, u: Tensor) -> Tensor:
-        """See :meth:`Surrogate.primitive`."""
-        c = (u * self.alpha).clamp(-1, 1)
-        return 0.5 + c - c.abs() * c / 2
-
     def derivative(self, u: Tensor) -> Tensor:
         """See :meth:`Surrogate.derivative`."""
         return (self.alpha - self.alpha**2 * u.abs()).clamp_min(0)
@@ -169,10 +145,6 @@ class Rectangular(Surrogate):
     """
     alpha: float = 1.0
 
-    def primitive(self, u: Tensor) -> Tensor:
-        """See :meth:`Surrogate.primitive`."""
-        return (u * self.alpha + 0.5).clamp(0, 1)
-
     def derivative(self, u: Tensor) -> Tensor:
         """See :meth:`Surrogate.derivative`."""
         return (u.abs() < 0.5 / self.alpha).to(u.dtype) * self.alpha
@@ -185,10 +157,8 @@ class Rectangular(Surrogate):
         u.mul_(self.alpha * factor)
 
 
-_TYPES = {
-    c.__name__: c
-    for c in (ATan, Sigmoid, PiecewiseQuadratic, Rectangular)
-}
+SURROGATES = (ATan, Sigmoid, PiecewiseQuadratic, Rectangular)
+_TYPES: dict[str, type[Surrogate]] = {c.__name__: c for c in SURROGATES}
 
 
 def build_surrogate(cfg: dict | Surrogate | None = None) -> Surrogate:
