@@ -1,7 +1,12 @@
 """Pipeline steps that open and decode a video."""
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.fileio import get
 
 from .video_reader import chosen_decoder, open_video
 
@@ -28,15 +33,27 @@ class VideoInit(BaseTransform):
             variable ``RESPIKE_DECODER`` is stronger. Defaults to ``'auto'``.
         num_threads (int): Number of decoding threads. Defaults to 1, which
             is best with several dataloader workers.
+        io_backend (str): MMEngine's file backend, as in MMAction2's
+            ``DecordInit``: ``'petrel'``, ``'http'`` ... Another one than
+            ``'disk'`` gives the whole file, of which a copy lies in the
+            folder for temporary files until it is decoded. Defaults to
+            ``'disk'``.
+        **kwargs: Arguments of the file backend.
 
     Raises:
         ValueError: If the decoder is unknown.
     """
 
-    def __init__(self, decoder: str = 'auto', num_threads: int = 1) -> None:
+    def __init__(self,
+                 decoder: str = 'auto',
+                 num_threads: int = 1,
+                 io_backend: str = 'disk',
+                 **kwargs: Any) -> None:
         chosen_decoder(decoder)  # a wrong name is no video's fault
         self.decoder = decoder
         self.num_threads = num_threads
+        self.io_backend = io_backend
+        self.kwargs = kwargs
 
     def transform(self, results: dict) -> dict:
         """Open ``results['filename']``.
@@ -50,8 +67,15 @@ class VideoInit(BaseTransform):
         Raises:
             VideoReadError: If the video cannot be opened.
         """
-        reader = open_video(results['filename'], self.decoder,
-                            self.num_threads)
+        path = results['filename']
+        if self.io_backend != 'disk':
+            copy = NamedTemporaryFile(  # noqa: SIM115  deleted with it
+                suffix=Path(path).suffix)
+            copy.write(get(path, dict(backend=self.io_backend,
+                                      **self.kwargs)))
+            copy.flush()
+            results['local_copy'], path = copy, copy.name
+        reader = open_video(path, self.decoder, self.num_threads)
         results['video_reader'] = reader
         results['total_frames'] = reader.num_frames
         results['avg_fps'] = reader.fps
@@ -59,7 +83,8 @@ class VideoInit(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(decoder={self.decoder!r}, '
-                f'num_threads={self.num_threads})')
+                f'num_threads={self.num_threads}, '
+                f'io_backend={self.io_backend!r})')
 
 
 @TRANSFORMS.register_module()
@@ -96,6 +121,7 @@ class VideoDecode(BaseTransform):
         reader = results['video_reader']
         results['imgs'] = reader.get_frames(np.ravel(results['frame_inds']))
         results['video_reader'] = None  # closes the file
+        results.pop('local_copy', None)
         results['original_shape'] = results['imgs'][0].shape[:2]
         results['img_shape'] = results['imgs'][0].shape[:2]
         return results

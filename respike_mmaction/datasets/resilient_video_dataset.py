@@ -300,16 +300,21 @@ class ResilientVideoDataset(VideoDataset):
         self._status[idx] = max(self._status[idx].item(), status)
 
     def _run_reading_steps(self, idx: int, path: str) -> dict | None:
-        check_video_file(path)  # a dead network drive blocks it, too
+        steps = self._steps()[0]
+        if all(getattr(step, 'io_backend', 'disk') == 'disk'
+               for step in steps):
+            check_video_file(path)  # a dead network drive blocks it, too
         data = self.get_data_info(idx)
         try:
-            for transform in self._steps()[0]:
+            for transform in steps:
                 data = transform(data)
                 if data is None:
                     return None
-        except (VideoReadError, ImportError):
+        except ImportError:
             raise
         except Exception as error:  # what other decoders raise
+            if isinstance(error, VideoReadError) and path in str(error):
+                raise
             raise VideoReadError(
                 f'{path}: {type(error).__name__}: {error}') from error
         return data

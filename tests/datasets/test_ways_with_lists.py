@@ -1,5 +1,6 @@
 """What MMAction2's users do with lists: no labels, balance, repetition."""
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +8,16 @@ import torch
 from mmaction.registry import DATASETS
 from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from mmengine.evaluator import DumpResults, Evaluator
-from mmengine.fileio import load
+from mmengine.fileio import (
+    BaseStorageBackend,
+    FileClient,
+    load,
+    register_backend,
+)
 from mmengine.registry import init_default_scope
 
 from respike_mmaction.datasets import ResilientVideoDataset
+from respike_mmaction.datasets.video_reader import VideoReadError
 from respike_mmaction.engine import VideoAccMetric
 from tests.videos import write_video
 
@@ -152,3 +159,40 @@ def test_dump_names_videos_and_those_that_were_not_read(
         (str(video), False, [1], True),
         (str(video.parent / 'missing.mp4'), True, [-1], False),
         (str(video), False, [1], True)]
+
+
+class Bucket(BaseStorageBackend):
+    """An object store: files by their names, no paths."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def get(self, filepath):
+        return (self.folder / filepath.removeprefix('s3://')).read_bytes()
+
+    def get_text(self, filepath, encoding='utf-8'):
+        return self.get(filepath).decode(encoding)
+
+
+@pytest.mark.parametrize('steps', [
+    ('VideoInit', 'VideoDecode'), ('PyAVInit', 'PyAVDecode')])
+def test_videos_and_list_in_an_object_store(tmp_path, video, steps):
+    register_backend('test_bucket', Bucket, force=True)
+    FileClient.register_backend('test_bucket', Bucket, force=True)
+    store = dict(folder=str(video.parent))
+    (video.parent / 'list.txt').write_text('a.mp4 1\nhalf.mp4 0\nno.mp4 0\n')
+    data = video.read_bytes()
+    (video.parent / 'half.mp4').write_bytes(data[:len(data) // 2])
+    pipeline = [dict(type=steps[0], io_backend='test_bucket', **store),
+                PIPELINE[1], dict(type=steps[1]), *PIPELINE[3:]]
+    dataset = ResilientVideoDataset(
+        's3://list.txt', pipeline, data_prefix=dict(video='s3://'),
+        backend_args=dict(backend='test_bucket', **store), test_mode=True)
+    local = ResilientVideoDataset(
+        str(video.parent / 'list.txt'), PIPELINE,
+        data_prefix=dict(video=str(video.parent)), test_mode=True)
+    assert dataset[0]['data_samples'].filename == 's3://a.mp4'
+    assert torch.equal(dataset[0]['inputs'], local[0]['inputs'])
+    for i, name in ((1, 'half.mp4'), (2, 'no.mp4')):
+        with pytest.raises(VideoReadError, match=f'^s3://{name}: '):
+            dataset[i]
