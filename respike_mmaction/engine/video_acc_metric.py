@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger, print_log
 
 from ..datasets.annotation_file import UNLABELLED
 
-__all__ = ['VideoAccMetric']
+__all__ = ['VideoAccMetric', 'confusion_matrix']
 
 SINGLE_LABEL = ('top_k_accuracy', 'mean_class_accuracy')
 MULTI_LABEL = ('mean_average_precision', 'mmit_mean_average_precision')
@@ -145,10 +145,7 @@ class VideoAccMetric(AccMetric):
                 _precision_table(names, _average_precisions(results))
             }
         else:
-            matrix = ConfusionMatrix.calculate(
-                [num_classes if r['unreadable'] else int(r['pred'].argmax())
-                 for r in results], [r['label'] for r in results],
-                num_classes=num_classes + 1)[:num_classes].tolist()
+            matrix = confusion_matrix(results)
             tables = {
                 'confusion_matrix.csv': _matrix_table(names, matrix),
                 'class_accuracy.csv': _accuracy_table(names, matrix)
@@ -167,6 +164,23 @@ class VideoAccMetric(AccMetric):
         if isinstance(names, (list, tuple)) and len(names) == num_classes:
             return list(names)
         return [str(i) for i in range(num_classes)]
+
+
+def confusion_matrix(results: Sequence[dict]) -> list[list[int]]:
+    """Count answers by true class and predicted class.
+
+    Args:
+        results (Sequence[dict]): ``pred`` (C,), ``label`` and ``unreadable``
+            of each video.
+
+    Returns:
+        list[list[int]]: (C, C + 1), the last column the unreadable videos.
+    """
+    num_classes = len(results[0]['pred'])
+    return ConfusionMatrix.calculate(
+        [num_classes if r['unreadable'] else int(r['pred'].argmax())
+         for r in results], [r['label'] for r in results],
+        num_classes=num_classes + 1)[:num_classes].tolist()
 
 
 def _is_multi_label(results: list) -> bool:

@@ -1,20 +1,20 @@
 """Print accuracies and confusion matrix of a dump of test.py."""
 import argparse
 
-import torch
-from mmaction.evaluation import ConfusionMatrix, top_k_accuracy
-
 from respike_mmaction.annotations import read_label_map
-from respike_mmaction.checkpoints import read_dump
+from respike_mmaction.engine import VideoAccMetric, read_answers
+from respike_mmaction.engine.video_acc_metric import confusion_matrix
 
 
 def table(matrix, classes):
     """Lines of the matrix: true classes down, predicted ones across."""
     width = max(map(len, classes))
-    yield ' ' * width + ''.join(f'{i:>5}' for i in range(len(classes)))
+    yield (' ' * width + ''.join(f'{i:>5}' for i in range(len(classes)))
+           + '  unreadable')
     for i, name in enumerate(classes):
-        row = ''.join(f'{count:>5}' for count in matrix[i])
-        yield f'{name:>{width}}{row}   {i}'
+        *row, unreadable = matrix[i]
+        yield (f'{name:>{width}}' + ''.join(f'{n:>5}' for n in row)
+               + f'{unreadable:>12}   {i}')
 
 
 def parse_args():
@@ -26,18 +26,18 @@ def parse_args():
 
 def main():
     args = parse_args()
-    samples = read_dump(args.dump)
-    scores = torch.stack([s['pred_score'] for s in samples])  # (N, C)
-    truth = torch.tensor([int(s['gt_label']) for s in samples])
-    classes = read_label_map(args.label_file, scores.shape[1])
-    if not all(0 <= label < len(classes) for label in truth.tolist()):
-        raise ValueError(f'{args.dump} holds labels that {args.label_file} '
-                         f'does not name: {sorted(set(truth.tolist()))}')
+    answers = read_answers(args.dump)
+    classes = read_label_map(args.label_file, len(answers[0].scores))
+    results = [dict(pred=a.scores, label=a.label, unreadable=a.unreadable)
+               for a in answers if a.label >= 0]
+    if not results:
+        raise ValueError(f'{args.dump} is of a list without labels')
     print('Confusion matrix (rows: true class, columns: predicted class)')
-    matrix = ConfusionMatrix.calculate(scores, truth)
-    print('\n'.join(table(matrix.tolist(), classes)))
-    top1, top5 = top_k_accuracy(scores.numpy(), truth.tolist(), topk=(1, 5))
-    print(f'top-1 {top1:.1%}, top-5 {top5:.1%} of {len(samples)} videos')
+    print('\n'.join(table(confusion_matrix(results), classes)))
+    metrics = VideoAccMetric().compute_metrics(results)
+    print(f'top-1 {metrics["top1"]:.1%}, top-5 {metrics["top5"]:.1%} of '
+          f'{len(results)} videos, '
+          f'{sum(r["unreadable"] for r in results)} of them unreadable')
 
 
 if __name__ == '__main__':
