@@ -4,6 +4,7 @@ Each rule looks at a built runner and yields one sentence a fault, which names
 both places that disagree as their path in the config.
 """
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from mmaction.datasets.transforms import (
@@ -26,7 +27,9 @@ from ..datasets import ResidualFrameTransform
 from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
 from ..residual import BRANCHES
 
-__all__ = ['RULES', 'model_of', 'pipelines', 'steps_of']
+__all__ = [
+    'RULES', 'model_of', 'pipelines', 'steps_of', 'inference_differs'
+]
 
 # path, such as 'train_dataloader.dataset.pipeline', and transforms
 Pipeline = tuple[str, Sequence]
@@ -196,6 +199,23 @@ def references_differ(runner: Runner) -> Iterator[str]:
     for path, text, value in outdated(runner.cfg):
         yield (f'{path}={value!r} was {text!r}, which has changed '
                "since: use Config.merge_from_dict({'NAME': value})")
+
+
+def inference_differs(runner: Runner) -> Iterator[str]:
+    """A remark: inference takes ``test_pipeline``, test.py the dataloader's.
+
+    Both are right configs, but the scores of a video are others.
+    """
+    ours = runner.cfg.get('test_pipeline')
+    for path, theirs in pipelines(runner):
+        if ours is None or not path.startswith('test_'):
+            continue
+        for i, (one, other) in enumerate(zip_longest(ours, theirs)):
+            if one != other:
+                yield (f'test_pipeline[{i}]={one} and {path}[{i}]={other} '
+                       'differ: inference on a file takes the first, test.py '
+                       'the second, so their scores do')
+                break
 
 
 RULES = (groups_differ, frames_differ, inputs_differ, classes_differ,

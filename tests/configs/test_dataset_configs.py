@@ -150,6 +150,32 @@ def test_dataset_of_a_config_reads_lists_as_they_are_built(root, tmp_path,
     assert sample['data_samples'].gt_label.item() == 50
 
 
+def test_classes_of_one_side_are_mirrored_with_their_clips(root, video,
+                                                           shared_data):
+    """Something-Something V2: left becomes right, in the label, too."""
+    path, = (root / 'configs/respike').glob('*_sthv2-rgb.py')
+    config = Config.fromfile(path)
+    names = (shared_data / 'lists/mmaction2_label_maps/sthv2_label_map.txt'
+             ).read_text().splitlines()
+    flip, = (step for step in config.train_dataloader.dataset.pipeline
+             if step.type == 'Flip')
+    swap = {'left': 'right', 'right': 'left'}
+    one_sided = [name for name in names if set(name.split()) & set(swap)
+                 and 'pulling it right' not in name]
+    assert len(names) == config.num_classes and len(one_sided) == 6
+    transform = TRANSFORMS.build(dict(flip, flip_ratio=1))
+    for label, name in enumerate(names):
+        image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+        results = transform(dict(imgs=[image], label=label, modality='RGB',
+                                 img_shape=(1, 2)))
+        expected = ' '.join(swap.get(word, word) for word in name.split())
+        assert names[results['label']] == (
+            expected if name in one_sided else name)
+        assert results['imgs'][0].tolist() == [[[3, 4, 5], [0, 1, 2]]]
+    for mode in ('val', 'test'):
+        assert not [s for s in config[f'{mode}_pipeline'] if s.type == 'Flip']
+
+
 @pytest.mark.parametrize('name', ['hmdb51', 'ucf101'])
 def test_fine_tuning(root, name):
     recipe = RECIPES[name].replace('imagenet', 'kinetics400')

@@ -300,3 +300,28 @@ def test_a_hook_named_in_the_config_is_the_only_one(config):
     config.default_hooks = dict(check_run=dict(type='CheckRunHook'))
     hooks = Runner.from_cfg(config).hooks
     assert sum(isinstance(hook, CheckRunHook) for hook in hooks) == 1
+
+
+@pytest.mark.parametrize('run', ['train', 'test'])
+def test_inference_that_differs_from_the_test_is_said(config, tmp_path, run):
+    """A child that has changed the data loaders alone: no fault, a warning."""
+    config.experiment_name = tmp_path.name  # a log file of its own
+    config.test_pipeline = copy.deepcopy(config.test_dataloader.dataset.
+                                         pipeline)
+    config.test_pipeline[3]['scale'] = (64, 64)
+    with pytest.raises(StopIteration):
+        getattr(Runner.from_cfg(config), run)()
+    log, = (tmp_path / 'work').glob('*/*.log')
+    text = log.read_text()
+    assert text.count('differ: inference on a file takes the first') == 1
+    assert ' test_pipeline[3]={' in text
+    assert 'test_dataloader.dataset.pipeline[3]={' in text
+
+
+def test_inference_that_is_the_test_is_not_spoken_of(config, tmp_path):
+    config.experiment_name = tmp_path.name  # a log file of its own
+    config.test_pipeline = copy.deepcopy(config.test_dataloader.dataset.
+                                         pipeline)
+    assert fits(config)
+    log, = (tmp_path / 'work').glob('*/*.log')
+    assert 'inference on a file' not in log.read_text()

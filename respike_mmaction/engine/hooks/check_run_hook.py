@@ -89,7 +89,7 @@ class CheckRunHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_run(self, runner: Runner) -> None:
-        """Apply every rule.
+        """Apply every rule, and warn where inference and test differ.
 
         Args:
             runner (Runner): The runner, its model and data sets built.
@@ -98,6 +98,8 @@ class CheckRunHook(Hook):
             ValueError: With the faults that the rules find, naming both
                 places.
         """
+        for remark in pipeline_rules.inference_differs(runner):
+            runner.logger.warning(remark)
         faults = [fault for rule in RULES for fault in rule(runner)]
         if faults:
             raise ValueError('\n  '.join([
