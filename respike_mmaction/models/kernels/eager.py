@@ -5,8 +5,10 @@ read, so that memory sees one pass where the operations are many.
 ``hardtanh_backward(g, h, -inf, threshold)``, which is g where h is below the
 threshold and 0 elsewhere, is both the hard reset (g = h) and its derivative.
 """
+import functools
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -72,25 +74,72 @@ def _reset(h: Tensor, neuron: Neuron, out: Tensor) -> None:
         torch.sub(h, out, alpha=neuron.threshold, out=out)
 
 
+@functools.cache
+def _quantized_copies() -> bool:
+    """Whether floats can be copied into quantised tensors.
+
+    Those are copied many at a time, into plain bytes one by one. PyTorch has
+    announced, in a warning, that quantised tensors will go.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try:
+            _empty_quantized((1, )).copy_(torch.ones(1))
+        except (AttributeError, RuntimeError):
+            return False
+    return True
+
+
+def _empty_quantized(shape: Sequence[int]) -> Tensor:
+    return torch._empty_affine_quantized(
+        shape, scale=1., zero_point=0, dtype=torch.quint8)
+
+
+def _empty_bytes(x: Tensor) -> Tensor:
+    """Like ``x``, for spikes in bytes."""
+    if x.device.type == 'cpu' and _quantized_copies():
+        return _empty_quantized(x.shape)
+    return torch.empty_like(x, dtype=torch.bool)
+
+
+def _fire(h: Tensor, threshold: float, spikes: Tensor, spare: Tensor) -> None:
+    """Spikes <- [H >= threshold], in their dtype."""
+    if not spikes.is_quantized:
+        torch.ge(h, threshold, out=spikes)
+        return
+    torch.ge(h, threshold, out=spare)
+    for row, fired in zip(spikes, spare, strict=True):  # contiguous ones
+        row.copy_(fired)
+
+
 def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
-            neuron: Neuron, return_v: bool) -> tuple[Tensor, Tensor | None]:
+            neuron: Neuron, return_v: bool, as_bytes: bool = False
+            ) -> tuple[Tensor, Tensor | None]:
     """See :func:`.plain.forward`."""
     dtype = membrane_dtype(x.dtype)
     B, S, N = x.shape
-    spikes = torch.empty_like(x)
+    spikes = _empty_bytes(x) if as_bytes else torch.empty_like(x)
     v_last = x.new_empty(B, N, dtype=dtype) if return_v else None
+    scratch = x.new_empty(0)
     for rows, columns in _pieces(x):
         x_p, s_p = x[rows, :, columns], spikes[rows, :, columns]
-        h, after = x.new_empty(2, len(x_p), x_p.shape[2], dtype=dtype)
+        if scratch.shape[1:] != x_p.shape[::2]:  # the last ones are smaller
+            scratch = x.new_empty(3, *x_p.shape[::2], dtype=dtype)
+        h, after, spare = scratch
         before = None if v is None else v[rows, columns]
         for t in range(S):
             _charge(x_p[:, t], before, decay, out=h)
-            torch.ge(h, neuron.threshold, out=s_p[:, t])
+            _fire(h, neuron.threshold, s_p[:, t], spare)
             if t + 1 < S or return_v:
                 _reset(h, neuron, out=after)
                 before = after
         if return_v:
             v_last[rows, columns] = after
+    if spikes.is_quantized:  # the same memory
+        spikes = x.new_empty(0, dtype=torch.uint8).set_(
+            spikes.untyped_storage()).view(x.shape)
+    elif as_bytes:
+        spikes = spikes.view(torch.uint8)
     return spikes, v_last
 
 

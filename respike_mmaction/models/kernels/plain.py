@@ -62,7 +62,8 @@ def potentials(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
 
 
 def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
-            neuron: Neuron, return_v: bool) -> tuple[Tensor, Tensor | None]:
+            neuron: Neuron, return_v: bool, as_bytes: bool = False
+            ) -> tuple[Tensor, Tensor | None]:
     """Run all steps.
 
     Args:
@@ -73,6 +74,8 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
             (a scalar), or None for no leak.
         neuron (Neuron): Threshold, reset and surrogate gradient.
         return_v (bool): Whether the last potential is wanted.
+        as_bytes (bool): Whether spikes are wanted as ``uint8``. Defaults to
+            False.
 
     Returns:
         tuple[Tensor, Tensor | None]: Spikes (B, S, N) like ``x`` and, if
@@ -82,7 +85,7 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
     spikes = []
     for x_t in x.unbind(1):
         s, v = fire(charge(x_t.to(dtype), v, decay), neuron)
-        spikes.append(s.to(x.dtype))
+        spikes.append(s.to(torch.uint8 if as_bytes else x.dtype))
     return torch.stack(spikes, 1), v if return_v else None
 
 

@@ -22,6 +22,7 @@ def spike_scan(x: Tensor,
                surrogate: Surrogate,
                v: Tensor | None = None,
                return_v: bool = False,
+               as_bytes: bool = False,
                backend: str = 'auto') -> Tensor | tuple[Tensor, Tensor]:
     r"""Charge, fire and reset, step after step, as one autograd node.
 
@@ -50,6 +51,8 @@ def spike_scan(x: Tensor,
             Defaults to None, 0.
         return_v (bool): Also return the potential after the last step.
             Defaults to False.
+        as_bytes (bool): Give spikes as ``uint8``, for convolutions in eight
+            bits, without a gradient. Defaults to False.
         backend (str): 'torch', eager PyTorch; 'triton', CUDA only; 'auto',
             on CUDA 'triton' where it works, else 'torch'. Within a compiled
             or exported model the scan is always fused with its neighbours.
@@ -79,7 +82,10 @@ def spike_scan(x: Tensor,
         v = v.to(membrane_dtype(x.dtype))
     args = (x, v, decay, _Fold(x, num_steps),
             Neuron(threshold, reset, surrogate), return_v,
-            _choose(backend, x, surrogate))
+            _choose('torch' if as_bytes else backend, x, surrogate))
+    if as_bytes:
+        spikes, v_last = _forward(*args, as_bytes=True)
+        return (spikes, v_last) if return_v else spikes
     # a trace, such as get_flops.py's, is of the forward
     if torch.is_grad_enabled() and not torch.jit.is_tracing() and any(
             isinstance(z, Tensor) and z.requires_grad for z in args[:3]):
@@ -123,9 +129,10 @@ class _Fold:
 
 def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
              fold: _Fold, neuron: Neuron, return_v: bool,
-             kernel: ModuleType) -> tuple[Tensor, Tensor | None]:
+             kernel: ModuleType, **kwargs: bool
+             ) -> tuple[Tensor, Tensor | None]:
     spikes, v_last = kernel.forward(
-        fold.steps(x), fold.potential(v), decay, neuron, return_v)
+        fold.steps(x), fold.potential(v), decay, neuron, return_v, **kwargs)
     return fold.unfold(spikes), fold.unfold(v_last)
 
 

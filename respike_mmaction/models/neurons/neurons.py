@@ -24,7 +24,9 @@ class BaseNeuron(nn.Module):
         V_t &= (1 - S_t) H_t + S_t v_{reset} \;\text{(hard), or}\;
             H_t - S_t (v_{threshold} - v_{reset}) \;\text{(soft)}
 
-    No state is kept between calls. The reset is detached: no gradient flows
+    No state is kept between calls. ``as_bytes``, set by
+    :func:`respike_mmaction.apis.accelerate`, gives spikes as ``uint8``,
+    without a gradient. The reset is detached: no gradient flows
     through :math:`S_t` of the third line.
 
     Args:
@@ -66,6 +68,7 @@ class BaseNeuron(nn.Module):
         self.reset = reset
         self.surrogate = build_surrogate(surrogate)
         self.backend = backend
+        self.as_bytes = False
 
     def decay(self) -> float | Tensor | None:
         """Decay of the potential in a step, 1 - 1 / tau; None for no leak."""
@@ -108,6 +111,7 @@ class BaseNeuron(nn.Module):
             surrogate=self.surrogate,
             v=v,
             return_v=return_v,
+            as_bytes=self.as_bytes,
             backend=self.backend)
         if not (return_v and self.v_reset):
             return out

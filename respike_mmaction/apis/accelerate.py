@@ -1,0 +1,230 @@
+"""A trained network made fast for inference on a CPU."""
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from mmengine.logging import print_log
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..models.backbones import SpikingBasicBlock, SpikingResNet
+from ..models.layers.cross_attention import Attention
+from ..models.layers.int8_spike_conv import (
+    TERMS,
+    Int8SpikeConv2d,
+    why_not_int8,
+)
+
+SPIKES = (*TERMS, None)
+DENSE = ('bfloat16', None)
+
+
+def accelerate(model: nn.Module,
+               spikes: str | None = 'int8',
+               dense: str | None = 'bfloat16') -> nn.Module:
+    """A copy of a trained network for fast inference on a CPU.
+
+    BatchNorm is folded into the convolutions; the 3x3 convolutions of spikes
+    run in eight bits (:class:`Int8SpikeConv2d`), fed by neurons that write
+    bytes; all else that is dense (stem, shortcuts, key branch, fusion) runs
+    in bfloat16. Membrane potentials stay float32, and so does the
+    classifier. Where the machine cannot do one of these, that part stays in
+    float32, and one line of the log says why.
+
+    Args:
+        model (nn.Module): :class:`ReSpikeRecognizer`, an MMAction2 recognizer
+            with :class:`SpikingResNet` as its backbone, or the backbone
+            alone. It is not changed.
+        spikes (str, optional): ``'int8'``, one integer a weight;
+            ``'int8x2'``, two, 15 bits in twice the time; None, the
+            convolutions of spikes stay as they are. Defaults to ``'int8'``.
+        dense (str, optional): ``'bfloat16'``, or None for float32. Defaults
+            to ``'bfloat16'``.
+
+    Returns:
+        nn.Module: The copy, in eval mode. It cannot be trained or saved:
+        save the model that it was made of.
+
+    Raises:
+        ValueError: For other values, a model without a spiking network, or
+            one that is accelerated already.
+    """
+    for name, value, allowed in (('spikes', spikes, SPIKES),
+                                 ('dense', dense, DENSE)):
+        if value not in allowed:
+            raise ValueError(f'{name}={value!r} is not allowed: it is one of '
+                             f'{allowed}')
+    _check_model(model)
+    spikes, dense = _possible(model, spikes, dense)
+    fast: Any = copy.deepcopy(model).eval().requires_grad_(False)
+    fast = fast.to(memory_format=torch.channels_last)
+    if hasattr(fast, 'channels_last'):
+        fast.channels_last = True
+    dtype = torch.bfloat16 if dense else torch.float32
+    for backbone in _spiking(fast):
+        _fold_spiking(backbone)
+        if spikes:
+            _convolve_in_bytes(backbone, TERMS[spikes], dtype)
+    if hasattr(fast, 'key_backbone'):
+        fast.key_backbone = _fold_dense(fast.key_backbone)
+    if dense:
+        _to_bfloat16(fast)
+    _refuse_saving(fast)
+    return fast
+
+
+def _spiking(model: nn.Module) -> list[SpikingResNet]:
+    return [m for m in model.modules() if isinstance(m, SpikingResNet)]
+
+
+def _check_model(model: nn.Module) -> None:
+    found = _spiking(model)
+    if not found:
+        raise ValueError(
+            f'{type(model).__name__} has no SpikingResNet: accelerate takes '
+            'networks with one')
+    if any(isinstance(m, Int8SpikeConv2d) or _Refusal.marks(m)
+           for m in model.modules()):
+        raise ValueError(f'this {type(model).__name__} is accelerated '
+                         'already: give the model that it was made of')
+
+
+def _possible(model: nn.Module, spikes: str | None,
+              dense: str | None) -> tuple[str | None, str | None]:
+    """What of the request this machine can do; the rest is logged."""
+    parameter = next(model.parameters())
+    device, no_bfloat16 = parameter.device.type, ''
+    if device != 'cpu':
+        reason = no_bfloat16 = f'not available on {device} yet'
+    elif parameter.dtype != torch.float32:
+        reason = no_bfloat16 = f'the model is {parameter.dtype}, not float32'
+    else:
+        reason = why_not_int8()
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            no_bfloat16 = 'the CPU has no instructions for it'
+    if spikes and reason:
+        print_log(f'accelerate: spikes={spikes!r} is left out, {reason}',
+                  'current')
+        spikes = None
+    if dense and no_bfloat16:
+        print_log(f'accelerate: dense={dense!r} is left out, {no_bfloat16}',
+                  'current')
+        dense = None
+    return spikes, dense
+
+
+# folding
+def _fold_spiking(backbone: SpikingResNet) -> None:
+    """Fold every BatchNorm of a spiking network into its convolution."""
+
+    def fold(parent: nn.Module, conv: str, norm: str) -> None:
+        setattr(parent, conv, fuse_conv_bn_eval(
+            getattr(parent, conv), getattr(parent, norm)))
+        setattr(parent, norm, nn.Identity())
+
+    fold(backbone, 'conv1', 'bn1')
+    for block in _blocks(backbone):
+        fold(block, 'conv1', 'bn1')
+        fold(block, 'conv2', 'bn2')
+        if block.downsample is not None:
+            fold(block.downsample, '1', '2')
+
+
+def _blocks(backbone: SpikingResNet) -> list[SpikingBasicBlock]:
+    return [m for m in backbone.modules() if isinstance(m, SpikingBasicBlock)]
+
+
+@torch.no_grad()
+def _fold_dense(backbone: nn.Module) -> nn.Module:
+    """A key branch with BatchNorm folded, where its maps stay the same.
+
+    Which convolution a BatchNorm follows is guessed from the order of the
+    layers; whether the guess was right is seen in the maps.
+    """
+    frames = torch.rand(getattr(backbone, 'num_segments', 1), 3, 64, 64,
+                        device=next(backbone.parameters()).device)
+    try:
+        folded = fuse_conv_bn(copy.deepcopy(backbone))
+        pairs = zip(folded(frames), backbone(frames), strict=True)
+        if all(torch.allclose(a, b, rtol=1e-3, atol=1e-3 * b.abs().max())
+               for a, b in pairs):
+            return folded
+    except Exception as error:  # of whatever backbone this is
+        print_log(f'accelerate: BatchNorm of {type(backbone).__name__} is not '
+                  f'folded ({type(error).__name__}: {error})', 'current')
+    return backbone
+
+
+# number formats
+def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
+                       dtype: torch.dtype) -> None:
+    for block in _blocks(backbone):
+        for index in '12':
+            conv = getattr(block, f'conv{index}')
+            setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))
+            getattr(block, f'neuron{index}').as_bytes = True
+
+
+def _to_bfloat16(model: Any) -> None:
+    """Every dense part in bfloat16; heads get float32 again."""
+    parts: list[nn.Module] = [*_spiking(model)]
+    if hasattr(model, 'key_backbone'):
+        parts.append(model.key_backbone)
+    for part in parts:
+        part.bfloat16()
+        part.register_forward_pre_hook(_cast_to(torch.bfloat16))
+    head = getattr(model, 'cls_head', None)
+    if head is not None:
+        head.register_forward_pre_hook(_cast_to(torch.float32))
+        for fusion in getattr(head, 'fusions', {}).values():
+            fusion.bfloat16()
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.attend = _attend
+
+
+def _cast_to(dtype: torch.dtype) -> Callable:
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value.to(dtype)
+        if isinstance(value, tuple | list):
+            return type(value)(map(cast, value))
+        return value
+
+    return lambda module, args: cast(args)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention as two matrix products, which bfloat16 is fast at."""
+    scores = (queries * queries.shape[-1]**-0.5) @ keys.transpose(-1, -2)
+    return scores.softmax(-1) @ values
+
+
+# saving
+class _Refusal:
+    """Hook that refuses to save or load an accelerated model."""
+
+    def __call__(self, *_: Any) -> None:
+        raise RuntimeError(self.message)
+
+    message = ('an accelerated model holds packed weights and is neither '
+               'saved nor loaded: save the model that it was made of, load '
+               'its checkpoint and accelerate it again')
+
+    def __reduce__(self) -> Any:  # torch.save(model), pickle, deepcopy
+        raise RuntimeError(self.message)
+
+    @classmethod
+    def marks(cls, module: nn.Module) -> bool:
+        """Whether a module has the hook."""
+        return any(isinstance(hook, cls)
+                   for hook in module._state_dict_pre_hooks.values())
+
+
+def _refuse_saving(model: nn.Module) -> None:
+    refusal = _Refusal()
+    model.register_state_dict_pre_hook(refusal)
+    model.register_load_state_dict_pre_hook(refusal)

@@ -1,0 +1,227 @@
+"""Accelerated networks against the float ones they were made of."""
+import copy
+import io
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from respike_mmaction.apis import accelerate
+from respike_mmaction.models.backbones import SpikingResNet
+from respike_mmaction.models.kernels import eager, plain
+from respike_mmaction.models.layers import int8_spike_conv
+from respike_mmaction.models.layers.int8_spike_conv import (
+    Int8SpikeConv2d,
+    round_weights,
+    why_not_int8,
+)
+from respike_mmaction.models.neurons import BaseNeuron, build_surrogate
+from tests.models.recognizers import test_respike_recognizer
+
+needs_int8 = pytest.mark.skipif(
+    bool(why_not_int8()), reason=f'no int8 here: {why_not_int8()}')
+
+
+def trained(model):
+    """Firing neurons and BatchNorms that do something."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, .8, 1.5)
+            nn.init.normal_(module.bias, std=.5)
+            nn.init.normal_(module.running_mean, std=.1)
+            nn.init.uniform_(module.running_var, .5, 1.)
+    return model.eval()
+
+
+def recognizer(**kwargs):
+    return trained(test_respike_recognizer.build(**kwargs))
+
+
+def scores(model, frames):
+    with torch.no_grad():
+        return model.extract_feat(frames, stage='head')[0]
+
+
+@pytest.mark.parametrize('terms, share', [(1, 1 / 254), (2, 1 / 254 / 254)])
+def test_rounded_weights_are_off_by_half_a_step(terms, share):
+    weight = torch.randn(8, 4, 3, 3) * torch.logspace(-3, 3, 8)[
+        :, None, None, None]
+    weight[3] = 0
+    found = round_weights(weight, terms)
+    total = sum(integers.double() * scale.double()[:, None, None, None]
+                for integers, scale in found)
+    largest = weight.abs().amax((1, 2, 3)).double()
+    off = (total - weight.double()).abs().amax((1, 2, 3))
+    assert (off <= largest * share * 1.01 + 1e-12).all()
+    assert (off[largest > 0] > largest[largest > 0] * share / 100).all()
+    assert all(i.dtype == torch.int8 and i.abs().max() <= 127
+               for i, _ in found)
+
+
+@needs_int8
+@pytest.mark.parametrize('terms', [1, 2])
+@pytest.mark.parametrize('conv', [
+    nn.Conv2d(16, 24, 3, 2, 1), nn.Conv2d(16, 8, 3, padding=1, bias=False),
+    nn.Conv2d(16, 16, 3, padding=2, dilation=2, groups=2)], ids=str)
+def test_sums_are_exact(conv, terms):
+    """What is left is the rounding of weights, computed here in float64."""
+    spikes = torch.rand(3, 16, 9, 7) < .3
+    found = Int8SpikeConv2d(conv, terms)(spikes.to(torch.uint8))
+    rounded = copy.deepcopy(conv).double()
+    with torch.no_grad():
+        rounded.weight.copy_(sum(
+            i.double() * s.double()[:, None, None, None]
+            for i, s in round_weights(conv.weight, terms)))
+        expected = rounded(spikes.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('reset', ['hard', 'soft'])
+@pytest.mark.parametrize('shape', [(2, 3, 40), (1, 1, 7), (5, 2, 300)])
+@pytest.mark.parametrize('quantized', [True, False])
+def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
+                                      monkeypatch):
+    if not quantized:  # a PyTorch without quantised tensors
+        monkeypatch.setattr(eager, '_quantized_copies', lambda: False)
+    monkeypatch.setattr(eager, '_PIECE', 250)
+    monkeypatch.setattr(eager, '_GRAIN', 0)
+    neuron = plain.Neuron(1., reset, build_surrogate())
+    x, v = torch.randn(shape).to(dtype) * 2, torch.randn(shape[::2])
+    expected, v_expected = plain.forward(x, v, .25, neuron, True)
+    for kernel in (eager, plain):
+        found, v_found = kernel.forward(x, v, .25, neuron, True,
+                                        as_bytes=True)
+        assert found.dtype == torch.uint8 and found.shape == x.shape
+        assert torch.equal(found.to(dtype), expected)
+        assert torch.equal(v_found, v_expected)
+
+
+@needs_int8
+@pytest.mark.parametrize('spikes, bound', [('int8', 2e-2), ('int8x2', 1e-4)])
+@pytest.mark.parametrize('backbone', [
+    {}, dict(neuron=dict(type='ParametricLIFNeuron', reset='soft')),
+    dict(stateless_stages=(1, ))], ids=str)
+def test_scores(spikes, bound, backbone):
+    model = recognizer(backbone=backbone)
+    frames = torch.randn(2, 8, 3, 64, 64)
+    fast = accelerate(model, spikes, dense=None)
+    assert sum(isinstance(m, Int8SpikeConv2d) for m in fast.modules()) == 8
+    expected, found = scores(model, frames), scores(fast, frames)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().mean() < bound * expected.std()
+
+
+@needs_int8
+def test_bfloat16_beside():
+    model = recognizer()
+    frames = torch.randn(2, 8, 3, 64, 64)
+    fast = accelerate(model)
+    expected, found = scores(model, frames), scores(fast, frames)
+    assert 0 < (found - expected).abs().mean() < .1 * expected.std()
+    # the model itself is as it was
+    assert torch.equal(scores(model, frames), expected)
+    assert not any(m.as_bytes for m in model.modules()
+                   if isinstance(m, BaseNeuron))
+
+
+@needs_int8
+def test_state_goes_through():
+    """Residual steps one by one give what all at once give."""
+    fast = accelerate(recognizer())
+    frames = torch.randn(1, 8, 3, 64, 64)
+    with torch.no_grad():
+        (_, expected), *_ = fast.extract_feat(frames)
+        keys, residuals = (z.flatten(0, 1) for z in fast.split(frames))
+        fuse = fast.cls_head.fuse_with(fast.key_maps(keys))
+        state, outs = None, []
+        for step in residuals.split(1, dim=1):
+            out, state = fast.residual_steps(
+                step, fuse, state=state, return_state=True)
+            outs.append(out)
+    found = torch.stack(outs, 1).flatten(0, 1)
+    difference = (found - expected).float().abs()
+    assert difference.mean() < 1e-2 * expected.float().std()
+
+
+@needs_int8
+def test_a_backbone_alone_and_in_an_upstream_recognizer():
+    net = trained(SpikingResNet(depth=10, base_channels=16, num_steps=2))
+    x = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = net(x), accelerate(net)(x).float()
+    assert (found - expected).abs().mean() < .1 * expected.std()
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        tsn = trained(MODELS.build(dict(
+            type='Recognizer2D',
+            backbone=dict(type='SpikingResNet', depth=10, base_channels=16),
+            cls_head=dict(type='TSNHead', num_classes=5, in_channels=128,
+                          average_clips='prob'))))
+    fast = accelerate(tsn)
+    frames = torch.randn(1, 3, 3, 64, 64)
+    expected, found = (
+        m(frames, mode='predict', data_samples=[sample()])[0].pred_score
+        for m in (tsn, fast))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=.1, atol=.02)
+
+
+def sample():
+    from mmaction.structures import ActionDataSample
+    return ActionDataSample()
+
+
+def test_without_the_instructions(monkeypatch, caplog):
+    """The float path, a line in the log that says why, no crash."""
+    monkeypatch.setitem(accelerate.__globals__, 'why_not_int8',
+                        lambda: 'no such instructions')
+    said = []
+    monkeypatch.setitem(accelerate.__globals__, 'print_log',
+                        lambda line, *_: said.append(line))
+    model = recognizer()
+    frames = torch.randn(1, 8, 3, 64, 64)
+    fast = accelerate(model, dense=None)
+    torch.testing.assert_close(scores(fast, frames), scores(model, frames),
+                               rtol=1e-4, atol=1e-4)
+    assert said == ["accelerate: spikes='int8' is left out, no such "
+                    'instructions']
+    fast = accelerate(copy.deepcopy(model).double())
+    assert 'float64' in said[1] and 'float64' in said[2]
+    torch.testing.assert_close(
+        scores(fast, frames.double()), scores(model, frames).double(),
+        rtol=1e-4, atol=1e-4)
+
+
+def test_an_operator_that_errs_is_found(monkeypatch):
+    why_not_int8.cache_clear()
+    monkeypatch.setattr(torch.cpu, '_is_vnni_supported', lambda: True)
+    real = int8_spike_conv.round_weights
+    monkeypatch.setattr(
+        int8_spike_conv, 'round_weights',
+        lambda w, n: [(i, s * 1.1) for i, s in real(w, n)])
+    assert 'off by' in why_not_int8() or 'refused' in why_not_int8()
+    why_not_int8.cache_clear()
+
+
+def test_saving_is_refused(tmp_path):
+    model = recognizer()
+    fast = accelerate(model, None, None)
+    for call in (fast.state_dict, lambda: fast.load_state_dict({}),
+                 lambda: torch.save(fast, io.BytesIO()),
+                 lambda: accelerate(fast)):
+        with pytest.raises((RuntimeError, ValueError),
+                           match='the model that it was made of'):
+            call()
+
+
+def test_bad_requests():
+    model = recognizer()
+    with pytest.raises(ValueError, match="spikes='int4'.*'int8x2'"):
+        accelerate(model, 'int4')
+    with pytest.raises(ValueError, match="dense='float16'.*'bfloat16'"):
+        accelerate(model, dense='float16')
+    with pytest.raises(ValueError, match='Linear has no SpikingResNet'):
+        accelerate(nn.Linear(2, 2))
