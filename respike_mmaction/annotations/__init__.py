@@ -3,7 +3,12 @@
 A list is a sequence of :class:`Video`; what is built is checked by
 :func:`find_problems` before it is written.
 """
-from .folder import check_classes, folder_lists, split_folders
+from .folder import (
+    check_classes,
+    folder_lists,
+    sources_on_both_sides,
+    split_folders,
+)
 from .label_map import read_label_map
 from .lists import Lists, Video, left_out, write_lists
 from .official import OFFICIAL_COUNTS, hmdb51_lists, ucf101_lists
@@ -15,7 +20,7 @@ from .verify import verify_videos
 __all__ = [
     'KINETICS_CLASSES', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'check_classes',
     'find_problems', 'folder_lists', 'hmdb51_lists', 'kinetics_lists',
-    'left_out', 'read_label_map', 'split_folders', 'split_lists',
-    'ucf101_lists', 'verify_videos', 'with_other_suffixes', 'write_config',
-    'write_lists'
+    'left_out', 'read_label_map', 'sources_on_both_sides', 'split_folders',
+    'split_lists', 'ucf101_lists', 'verify_videos', 'with_other_suffixes',
+    'write_config', 'write_lists'
 ]

@@ -6,9 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..datasets.annotation_file import shown
 from .lists import SUFFIXES, Lists, Video, class_folders, text_lines
 
-__all__ = ['check_classes', 'folder_lists', 'split_folders']
+__all__ = [
+    'check_classes', 'folder_lists', 'sources_on_both_sides', 'split_folders'
+]
 
 # What tells the source in a name: of HMDB-51, of Kinetics (the YouTube id),
 # of UCF-101; of any other, the name without the number at its end.
@@ -89,6 +92,23 @@ def check_classes(lists: Lists, root: str) -> None:
         raise ValueError(f'{root}: no video for training of {names}')
 
 
+def sources_on_both_sides(lists: Lists) -> list[str]:
+    """Find sources of training that are tested, too, where names tell them.
+
+    Args:
+        lists (Lists): Lists that others have divided.
+
+    Returns:
+        list[str]: The sources, as the names of HMDB-51, UCF-101 and Kinetics
+        tell them.
+    """
+    of = {split: {source for video in videos
+                  for source, sure in [_guess_source(Path(video.path).stem)]
+                  if sure}
+          for split, videos in lists.splits.items()}
+    return sorted(of.pop('train_list') & set().union(*of.values()))
+
+
 def _guess_source(name: str) -> tuple[str, bool]:
     """Source by a path below the class, and whether it is known to be."""
     if '/' in name:
@@ -143,7 +163,7 @@ def _sources_of_file(paths: Iterable[str], groups: str) -> Sources:
         path, _, source = line.rpartition(' ')
         if not path or of.setdefault(path.strip(), source) != source:
             raise ValueError(f'{where}: not "path source", or a second source '
-                             f'of a path: {line[:140]!r}')
+                             f'of a path: {shown(line)}')
     sources: Sources = {'': defaultdict(list)}
     for path in paths:
         if path not in of:

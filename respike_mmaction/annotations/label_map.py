@@ -1,6 +1,8 @@
 """Names of classes, one a line in the order of their labels."""
 from pathlib import Path
 
+from ..datasets.annotation_file import shown
+
 __all__ = ['read_label_map']
 
 _LARGEST = 2**20  # bytes; Kinetics-700 needs 12 thousand
@@ -35,11 +37,11 @@ def read_label_map(path: str | Path,
     names = [line.strip() for line in text.rstrip().split('\n')]
     for line, name in enumerate(names, 1):
         if not name.isprintable() or not name:
-            raise ValueError(f'{path}, line {line}: {name!r} is no name of a '
-                             'class')
+            raise ValueError(f'{path}, line {line}: {shown(name)} is no name '
+                             'of a class')
         if name in names[:line - 1]:
-            raise ValueError(f'{path}, line {line}: {name!r} is the name of '
-                             f'label {names.index(name)}, too')
+            raise ValueError(f'{path}, line {line}: {shown(name)} is the name '
+                             f'of label {names.index(name)}, too')
     if num_classes not in (None, len(names)):
         raise ValueError(f'{path} names {len(names)} classes, but there are '
                          f'{num_classes}')

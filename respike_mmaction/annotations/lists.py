@@ -36,7 +36,11 @@ def text_lines(path: Path) -> Iterable[tuple[str, str]]:
     """The lines that are not blank, each with 'file:number' for errors."""
     if not path.is_file():
         raise ValueError(f'{path}: no such file')
-    for number, line in enumerate(path.read_text().split('\n'), 1):
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not UTF-8 text ({error})') from None
+    for number, line in enumerate(text.split('\n'), 1):
         if line.strip():
             yield f'{path}:{number}', line.strip()
 

@@ -2,6 +2,7 @@
 import re
 from pathlib import Path
 
+from ..datasets.annotation_file import shown
 from .lists import Lists, Video, text_lines
 
 __all__ = ['OFFICIAL_COUNTS', 'hmdb51_lists', 'ucf101_lists']
@@ -42,8 +43,8 @@ def hmdb51_lists(annotations: str) -> Lists:
             for where, line in text_lines(path):
                 video, _, value = line.rpartition(' ')
                 if value not in chosen or not video:
-                    raise ValueError(f'{where}: {line!r} is not "name value" '
-                                     'with a value of 0, 1 or 2')
+                    raise ValueError(f'{where}: {shown(line)} is not "name '
+                                     'value" with a value of 0, 1 or 2')
                 chosen[value].append(Video(f'{name}/{video.strip()}', label))
         splits[f'train_split_{split}'] = chosen['1']
         splits[f'val_split_{split}'] = chosen['2']
@@ -69,7 +70,7 @@ def ucf101_lists(annotations: str) -> Lists:
     for where, line in text_lines(folder / 'classInd.txt'):
         number, _, name = line.partition(' ')
         if number != str(len(labels) + 1) or not name:
-            raise ValueError(f'{where}: {line!r} is not '
+            raise ValueError(f'{where}: {shown(line)} is not '
                              f'"{len(labels) + 1} class"')
         labels[name] = len(labels)
     splits = {}
@@ -79,9 +80,10 @@ def ucf101_lists(annotations: str) -> Lists:
             for where, line in text_lines(folder / f'{theirs}0{split}.txt'):
                 path, _, number = line.partition(' ')
                 label = labels.get(path.split('/')[0])
-                if label is None or (number and int(number) != label + 1):
+                if label is None or (
+                        number.strip() not in ('', str(label + 1))):
                     raise ValueError(
-                        f'{where}: {line!r} does not agree with '
+                        f'{where}: {shown(line)} does not agree with '
                         f'{folder / "classInd.txt"}')
                 videos.append(Video(path, label))
             splits[f'{ours}_split_{split}'] = videos

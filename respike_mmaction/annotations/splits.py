@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..datasets.annotation_file import read_annotations
+from ..datasets.annotation_file import read_annotations, shown
 from .lists import Lists, Video, class_folders, videos_below
 
 __all__ = ['KINETICS_CLASSES', 'kinetics_lists', 'split_lists']
@@ -50,7 +50,7 @@ def _from_csv(path: Path, root: Path | None,
                 raise ValueError(
                     f'{path}:{number}: not a row "label,youtube_id,'
                     f'time_start,time_end" of a known class '
-                    f'({error})') from error
+                    f'({shown(str(error))})') from error
             videos.append(Video(
                 files.get(row['youtube_id'], f'{row["label"]}/{name}'),
                 label))

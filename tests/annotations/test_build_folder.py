@@ -126,6 +126,21 @@ def test_given_lists_are_checked_and_taken(tool, tmp_path, capsys):
         build(tool, tmp_path / 'tree', tmp_path / 'out', *args[:2])
 
 
+def test_sources_on_both_sides_of_given_lists_are_said(tool, tmp_path,
+                                                       capsys):
+    names = [f'{c}/v_{c}_g{g}_c{i}.mp4' for c in ('run', 'sit')
+             for g in (1, 2) for i in (1, 2)]
+    touch(tmp_path / 'tree', names)
+    (tmp_path / 'a').write_text(''.join(
+        f'{name} {int("sit" in name)}\n' for name in names[:3] + names[4:6]))
+    (tmp_path / 'b').write_text(''.join(
+        f'{name} {int("sit" in name)}\n' for name in names[3:4] + names[6:]))
+    build(tool, tmp_path / 'tree', tmp_path / 'out', '--train',
+          str(tmp_path / 'a'), '--val', str(tmp_path / 'b'))
+    assert ('1 sources are on both sides (no error):\n  v_run_g2\n'
+            in capsys.readouterr().out)
+
+
 def test_groups_of_a_file(tool, tmp_path):
     touch(tmp_path / 'tree', CLIPS)
     of = {name: f'person {ord(name[7]) % 3}' for name in CLIPS}

@@ -21,6 +21,7 @@ def test_names_in_the_order_of_their_labels(tmp_path):
     (b'', r"line 1: ''"),
     (b'a\nb\na', "line 3: 'a' is the name of label 0"),
     (b'a\nb\0', 'line 2'),
+    (b'\0' + b'x' * 2**17, r"line 1: '.{,160}\.\.\.' is no name"),
     (b'a\n\x1b[2Jb', 'line 2'),
 ])
 def test_anything_else_is_refused(tmp_path, content, reason):

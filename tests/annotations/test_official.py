@@ -82,6 +82,10 @@ def test_files_of_hmdb51_are_looked_for(tool, tmp_path, shared_data, capsys):
     (lambda d: (d / 'wave_test_split2.txt').unlink(), 'wave_test_split2.txt'),
     (lambda d: (d / 'wave_test_split1.txt').write_text('a.avi 1\nb.avi 3\n'),
      'wave_test_split1.txt:2: .*0, 1 or 2'),
+    (lambda d: (d / 'wave_test_split1.txt').write_text('x' * 9999 + ' 3\n'),
+     r"wave_test_split1.txt:1: 'x{140}\.\.\.' .*0, 1 or 2"),
+    (lambda d: (d / 'wave_test_split1.txt').write_bytes(b'\xff 1\n'),
+     'wave_test_split1.txt: not UTF-8 text'),
 ])
 def test_damaged_hmdb51_lists(tool, tmp_path, change, reason):
     for split in (1, 2, 3):
@@ -102,9 +106,11 @@ def test_numbers_that_are_not_official(tool, tmp_path, capsys):
 
 def test_ucf101_label_that_disagrees(tool, tmp_path):
     (tmp_path / 'classInd.txt').write_text('1 A\r\n2 B\r\n')
-    (tmp_path / 'trainlist01.txt').write_text('A/x.avi 1\nB/y.avi 1\n')
-    with pytest.raises(ValueError, match='trainlist01.txt:2: .*agree'):
-        tool.main(['ucf101', str(tmp_path), '--out', str(tmp_path)])
+    for number in ('1', '٢', '2_', 'two'):
+        (tmp_path / 'trainlist01.txt').write_text(
+            f'A/x.avi 1\nB/y.avi {number}\n')
+        with pytest.raises(ValueError, match='trainlist01.txt:2: .*agree'):
+            tool.main(['ucf101', str(tmp_path), '--out', str(tmp_path)])
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from respike_mmaction.annotations import (
     kinetics_lists,
     left_out,
     read_label_map,
+    sources_on_both_sides,
     split_folders,
     split_lists,
     ucf101_lists,
@@ -43,6 +44,7 @@ from respike_mmaction.annotations import (
     write_lists,
 )
 from respike_mmaction.annotations.training_config import KEY_BRANCHES
+from respike_mmaction.datasets.annotation_file import UNLABELLED
 from respike_mmaction.datasets.video_reader import DECODERS
 
 SOURCES = dict(
@@ -164,6 +166,8 @@ def build_folder(args):
     roots = folders or dict.fromkeys(given or ('train', 'val'), root)
     if given or folders:
         lists = split_lists(given or folders, roots, classes)
+        report('sources are on both sides (no error)',
+               sources_on_both_sides(lists))
     else:
         lists = folder_lists(root, args.val_ratio, args.seed, args.group,
                              args.groups)
@@ -266,8 +270,9 @@ def main(args=None):
     print(f'{len(lists.classes)} classes: {shown}'
           f'{" ..." if len(lists.classes) > 10 else ""}')
     for split, videos in lists.splits.items():
-        classes = len({video.label for video in videos})
-        text = f'{split}: {len(videos)} videos of {classes} classes'
+        classes = len({video.label for video in videos} - {UNLABELLED})
+        text = f'{split}: {len(videos)} videos '
+        text += f'of {classes} classes' if classes else 'without labels'
         if args.dataset == 'kinetics400':
             text += f' (officially {KINETICS_CLASSES})'
         print(text)
