@@ -3,7 +3,9 @@
 As in :mod:`respike_mmaction.compat`, each is one small function, which may
 run twice and does nothing where there is room.
 """
+import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from .compat import _replace
@@ -14,6 +16,8 @@ __all__ = ['apply']
 def apply() -> None:
     """Run them all; a second call changes nothing."""
     mend_default_hooks()
+    mend_torn_files()
+    mend_damaged_checkpoints()
     mend_unreachable_weights()
     mend_tsm_constructor()
     mend_sync_batchnorm()
@@ -40,6 +44,43 @@ def mend_default_hooks() -> None:
         return register_default_hooks
 
     _replace(Runner, 'register_default_hooks', make)
+
+
+def mend_torn_files() -> None:
+    """Let files, checkpoints among them, be written whole or not at all."""
+    from mmengine.fileio import LocalBackend
+
+    def make(upstream: Callable) -> Callable:
+
+        def put(self: Any, obj: bytes, filepath: Any) -> None:
+            from .checkpoints.files import write_whole
+            if os.path.exists(filepath) and not os.path.isfile(filepath):
+                return upstream(self, obj, filepath)  # a pipe, /dev/null
+            write_whole(lambda path: upstream(self, obj, path), filepath)
+
+        return put
+
+    _replace(LocalBackend, 'put', make)
+
+
+def mend_damaged_checkpoints() -> None:
+    """Look at the checksums in a checkpoint, which ``torch.load`` does not."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def make(upstream: Callable) -> Callable:
+
+        def load_from_local(filename: str, map_location: Any) -> Any:
+            from .checkpoints import check_whole
+            path = os.path.expanduser(filename)
+            if os.path.isfile(path):
+                check_whole(path)
+            return upstream(filename, map_location)
+
+        return load_from_local
+
+    loader = SimpleNamespace(local=CheckpointLoader._schemes[''])
+    _replace(loader, 'local', make)
+    CheckpointLoader._schemes[''] = loader.local
 
 
 def mend_unreachable_weights() -> None:

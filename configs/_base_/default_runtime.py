@@ -5,7 +5,12 @@ _base_ = 'mmaction::_base_/default_runtime.py'
 custom_imports = dict(imports=['respike_mmaction'])
 
 default_hooks = dict(
-    checkpoint=dict(interval=5, max_keep_ckpts=3, save_best='auto'),
+    checkpoint=dict(
+        type='AtomicCheckpointHook',
+        interval=5,
+        max_keep_ckpts=3,
+        save_best='auto'),
     check_run=dict(type='CheckRunHook'),
     heartbeat=dict(type='HeartbeatHook'),
+    resume=dict(type='ResumeHook'),
     skipped_videos=dict(type='SkippedVideosHook'))

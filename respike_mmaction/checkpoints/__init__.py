@@ -1,5 +1,8 @@
 """Checkpoints: what is read out of them, and how."""
 from .config_text import config_of, read_config_text
+from .files import check_whole
 from .strict_pickle import read_dump, read_pickle
 
-__all__ = ['config_of', 'read_config_text', 'read_dump', 'read_pickle']
+__all__ = [
+    'check_whole', 'config_of', 'read_config_text', 'read_dump', 'read_pickle'
+]

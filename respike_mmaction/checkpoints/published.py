@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..models.layers import FusionBlock
 from ..state_dict import Differences, compare
+from .files import check_whole
 
 StateDict = dict[str, Tensor]
 
@@ -193,6 +194,7 @@ def read_state_dict(path: str) -> StateDict:
         ValueError: If the file holds no such thing.
     """
     try:
+        check_whole(path)
         content = torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError,
             ValueError, IndexError) as error:

@@ -1,7 +1,7 @@
 """A video dataset for folders in which some videos cannot be read."""
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import Thread
@@ -15,12 +15,15 @@ from mmaction.structures import ActionDataSample
 from mmengine import dist
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
+from torch.utils.data import Dataset
 
 from .annotation_file import UNLABELLED, read_annotations
 from .shared_lines import SharedLines
 from .video_reader import VideoReadError, check_video_file
 
-__all__ = ['ResilientVideoDataset', 'UnreadableVideoSample']
+__all__ = [
+    'ResilientVideoDataset', 'UnreadableVideoSample', 'resilient_datasets'
+]
 
 # What is known of a video; of several processes' knowledge the maximum holds.
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
@@ -393,3 +396,47 @@ class ResilientVideoDataset(VideoDataset):
                  for i in sorted(self._reasons)}
         return [f'{path}: ' + self._reasons[i].removeprefix(f'{path}: ')
                 for i, path in paths.items()]
+
+    def skipped_state(self) -> list[list]:
+        """What a checkpoint keeps of the videos skipped so far.
+
+        Returns:
+            list[list]: Number, status and reason of each video.
+        """
+        self.full_init()
+        reasons = dict(map(json.loads, self._reported.read()))
+        return [[i, int(self._status[i]),
+                 self._reasons.get(i, reasons.get(i, ''))]
+                for i in (self._status >= _BAD).nonzero().flatten().tolist()]
+
+    def load_skipped_state(self, state: list[list]) -> None:
+        """Know the videos skipped before a training was stopped.
+
+        Args:
+            state (list[list]): Of :meth:`skipped_state`.
+        """
+        self.full_init()
+        for idx, status, reason in state:
+            if 0 <= idx < len(self):  # else the list was changed
+                self._mark(idx, status)
+                self._reasons[idx] = reason
+
+
+def resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
+    """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...).
+
+    Args:
+        dataset (Dataset): What a data loader reads.
+
+    Yields:
+        ResilientVideoDataset: Those in it.
+    """
+    if isinstance(dataset, ResilientVideoDataset):
+        yield dataset
+        return
+    wrapped = getattr(dataset, 'datasets', None) or [
+        getattr(dataset, 'dataset', None)
+    ]
+    for inner in wrapped:
+        if inner is not None:
+            yield from resilient_datasets(inner)

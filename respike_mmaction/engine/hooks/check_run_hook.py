@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Dataset
 
-from .. import pipeline_rules
+from .. import pipeline_rules, resume_rules
 from ..pipeline_rules import model_of
 from ..video_acc_metric import VideoAccMetric
 
@@ -17,7 +17,7 @@ __all__ = ['CheckRunHook', 'check_every_run']
 # A rule looks at a built runner and yields one sentence a fault, which names
 # both places that disagree as their path in the config.
 Rule = Callable[[Runner], Iterator[str]]
-RULES: list[Rule] = [*pipeline_rules.RULES]
+RULES: list[Rule] = [*resume_rules.RULES, *pipeline_rules.RULES]
 
 
 def _datasets(runner: Runner) -> Iterator[tuple[str, Dataset]]:

@@ -1,29 +1,14 @@
 """Report of the videos that could not be read."""
 import os.path as osp
-from collections.abc import Iterator
 
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
-from ...datasets import ResilientVideoDataset
+from ...datasets.resilient_video_dataset import resilient_datasets
 
 __all__ = ['SkippedVideosHook']
-
-
-def _resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
-    """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...)."""
-    if isinstance(dataset, ResilientVideoDataset):
-        yield dataset
-        return
-    wrapped = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)
-    ]
-    for inner in wrapped:
-        if inner is not None:
-            yield from _resilient_datasets(inner)
 
 
 @HOOKS.register_module()
@@ -74,7 +59,7 @@ class SkippedVideosHook(Hook):
         if not self.reports:
             return
         loader = getattr(runner, f'{mode}_dataloader')
-        for dataset in _resilient_datasets(loader.dataset):
+        for dataset in resilient_datasets(loader.dataset):
             dataset.share_skipped()
             names = dataset.skipped_reasons()
             if not is_main_process():
