@@ -3,7 +3,7 @@ import random
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..datasets.annotation_file import shown
@@ -120,7 +120,7 @@ def _guess_source(name: str) -> tuple[str, bool]:
     return (match[1] if match else name), False
 
 
-def _guess_sources(paths: Iterable[str]) -> Sources:
+def _guess_sources(paths: Sequence[str]) -> Sources:
     """By the names; a warning where they do not tell recordings apart."""
     sources: Sources = defaultdict(lambda: defaultdict(list))
     known: Counter[str] = Counter()
@@ -129,6 +129,11 @@ def _guess_sources(paths: Iterable[str]) -> Sources:
         source, sure = _guess_source(name.removesuffix(Path(name).suffix))
         sources[folder][source].append(path)
         known[folder] += sure
+    nested = next((path for path in paths if path.count('/') > 1), None)
+    if nested:
+        warnings.warn(
+            f'folders below the class folders, such as that of {nested}, are '
+            'taken for sources of videos', stacklevel=3)
     blind = []
     for folder, found in sources.items():
         number = sum(map(len, found.values()))

@@ -262,18 +262,37 @@ def test_the_config_trains_and_tests(root, tool, tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.config.config.FormatCode',
                         lambda text, **kwargs: (text, True))  # slow
     monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'unlabelled').write_text(f'{CLIPS[0]}\n{CLIPS[2]}\nno.mp4\n')
     options = ['--cfg-options', 'model.key_backbone.pretrained=None',
                'model.backbone.neuron.backend=torch', 'clip.size=64',
-               'env_cfg.mp_cfg.mp_start_method=fork']
+               'model.backbone.depth=10', 'model.backbone.base_channels=32',
+               'default_hooks.checkpoint.save_optimizer=False',
+               'default_hooks.checkpoint.save_best=None',
+               'env_cfg.mp_cfg.mp_start_method=fork', 'num_workers=0',
+               *(f'{phase}_dataloader.persistent_workers=False'
+                 for phase in ('train', 'val', 'test'))]
     for script, args in (
             ('train', ['--work-dir', str(work)]),
             ('test', [str(work / 'epoch_1.pth'), '--work-dir', str(work),
-                      '--dump', str(tmp_path / 'dump.pkl')])):
+                      '--dump', str(tmp_path / 'dump.pkl')]),
+            ('test', [str(work / 'epoch_1.pth'), '--work-dir',
+                      str(tmp_path / 'unlabelled_work'), '--dump',
+                      str(tmp_path / 'unlabelled.pkl')])):
+        more = [] if 'unlabelled' not in ' '.join(args) else [
+            'test_dataloader.dataset.on_error=count_wrong',
+            f'test_dataloader.dataset.ann_file={tmp_path}/unlabelled']
         monkeypatch.setattr(sys, 'argv', [script, str(config), *args,
-                                          *options])
+                                          *options, *more])
         monkeypatch.syspath_prepend(str(root / 'tools'))
         runpy.run_path(str(root / f'tools/{script}.py'), run_name='__main__')
-    assert len(load(tmp_path / 'dump.pkl')) == 2
+    named = [s['filename'] for s in load(tmp_path / 'dump.pkl')]
+    assert named == [str(tmp_path / 'tree' / line.split()[0]) for line in
+                     read(tmp_path / 'out/my_val_list_videos.txt')]
+    predictions = load(tmp_path / 'unlabelled.pkl')
+    assert [(s['filename'], s['unreadable']) for s in predictions] == [
+        (str(tmp_path / 'tree' / CLIPS[0]), False),
+        (str(tmp_path / 'tree' / CLIPS[2]), False),
+        (str(tmp_path / 'tree/no.mp4'), True)]
     report = list(work.glob('*/class_accuracy.csv'))
     assert [line.split(',')[1] for line in read(report[0])] == [
         'name', 'run', 'sit']
