@@ -11,6 +11,7 @@ default_hooks = dict(
         max_keep_ckpts=3,
         save_best='auto'),
     check_run=dict(type='CheckRunHook'),
+    finite_loss=dict(type='FiniteLossHook'),
     heartbeat=dict(type='HeartbeatHook'),
     resume=dict(type='ResumeHook'),
     skipped_videos=dict(type='SkippedVideosHook'))

@@ -256,9 +256,7 @@ class ResilientVideoDataset(VideoDataset):
                                  'allowed in training only, for '
                                  + self.get_data_info(idx)['filename'])
             if isinstance(data, dict) and 'data_samples' in data:
-                data['data_samples'].set_metainfo(  # for dumps
-                    dict(filename=self.get_data_info(idx)['filename'],
-                         unreadable=False))
+                data['data_samples'].set_metainfo(dict(unreadable=False))
             return data
         except VideoReadError as error:
             if self.on_error == 'raise':
@@ -297,6 +295,9 @@ class ResilientVideoDataset(VideoDataset):
                 return None
             data = transform(data)
         self._mark(idx, _GOOD)
+        if isinstance(data, dict) and 'data_samples' in data:
+            # for dumps and for errors of later steps
+            data['data_samples'].set_metainfo(dict(filename=path))
         return data
 
     def _mark(self, idx: int, status: int) -> None:

@@ -1,6 +1,7 @@
 """Hooks."""
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .check_run_hook import CheckRunHook, check_every_run
+from .finite_loss_hook import FiniteLossHook
 from .firing_rate_hook import FiringRateHook
 from .heartbeat_hook import HeartbeatHook
 from .new_classifier_hook import NewClassifierHook
@@ -8,6 +9,7 @@ from .resume_hook import ResumeHook
 from .skipped_videos_hook import SkippedVideosHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'CheckRunHook', 'FiringRateHook', 'HeartbeatHook',
-    'NewClassifierHook', 'ResumeHook', 'SkippedVideosHook', 'check_every_run'
+    'AtomicCheckpointHook', 'CheckRunHook', 'FiniteLossHook', 'FiringRateHook',
+    'HeartbeatHook', 'NewClassifierHook', 'ResumeHook', 'SkippedVideosHook',
+    'check_every_run'
 ]

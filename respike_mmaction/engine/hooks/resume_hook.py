@@ -175,17 +175,21 @@ class ResumeHook(Hook):
         loop = runner.train_loop
         if not runner._resume or runner.val_loop is None or not loop.iter:
             return
+        hub = runner.message_hub
+        if hub.runtime_info.get('validated') == loop.iter:
+            return
         loop._decide_current_val_interval()
-        done, end = ((loop.iter, loop.max_iters)
-                     if isinstance(loop, IterBasedTrainLoop) else
-                     (loop.epoch, loop.max_epochs))
-        at_boundary = (isinstance(loop, IterBasedTrainLoop)
-                       or loop.iter == loop.epoch * len(loop.dataloader))
-        due = at_boundary and done >= loop.val_begin and (
-            done % loop.val_interval == 0 or done == end)
-        info = runner.message_hub.runtime_info
-        if due and info.get('validated') != loop.iter:
-            runner.logger.info('the validation due at the stop')
+        if isinstance(loop, IterBasedTrainLoop):
+            done, end, epoch = loop.iter, loop.max_iters, loop.epoch
+        elif loop.iter == loop.epoch * len(loop.dataloader):
+            done, end, epoch = loop.epoch, loop.max_epochs, loop.epoch - 1
+        else:
+            return  # in an epoch
+        if done >= loop.val_begin and (done % loop.val_interval == 0
+                                       or done == end):
+            runner.logger.info('Validation that was due at the stop')
+            # what stood there after the last iteration
+            hub.update_info_dict(dict(epoch=epoch, iter=loop.iter - 1))
             runner.val_loop.run()
 
     # what is random
