@@ -25,6 +25,9 @@ Fuse = Callable[[int, Tensor], Tensor]
 # their order; None stands for resting potentials.
 State = tuple[Tensor, ...]
 
+# Mean square of the input below which a step does not move: 0.2 grey levels.
+MOTIONLESS = 1e-5
+
 # Elements of a map from which backward makes it again: below, the calls cost
 # more time than the kept map is worth (2 MiB in float32).
 RECOMPUTE_FROM = 2**19
@@ -90,11 +93,12 @@ class SpikingBasicBlock(nn.Module):
         out = neuron(x, v, num_steps=num_steps, return_v=return_v)
         return out if return_v else (out, None)
 
-    def _first(self, x: Tensor, norm: nn.Module | None, *neuron: Any
-               ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _first(self, x: Tensor, norm: nn.Module | None, moves: Tensor | None,
+               *neuron: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """From the block's input to both ways' first BatchNorm."""
         if norm is not None:
             x = norm(x)
+        x = _gate(x, moves)
         shortcut = x
         if self.downsample is not None:
             pool, conv, _ = self.downsample
@@ -102,15 +106,17 @@ class SpikingBasicBlock(nn.Module):
         spikes, v = self._fire(self.neuron1, x, *neuron)
         return shortcut, self.conv1(spikes), v
 
-    def _second(self, x: Tensor, *neuron: Any
+    def _second(self, x: Tensor, moves: Tensor | None, *neuron: Any
                 ) -> tuple[Tensor, Tensor | None]:
-        spikes, v = self._fire(self.neuron2, self.bn1(x), *neuron)
+        x = _gate(self.bn1(x), moves)
+        spikes, v = self._fire(self.neuron2, x, *neuron)
         return self.conv2(spikes), v
 
     def forward(self,
                 x: Tensor,
                 norm: nn.Module | None = None,
                 *,
+                moves: Tensor | None = None,
                 num_steps: int | None = None,
                 state: State | None = None,
                 return_state: bool = False
@@ -121,6 +127,9 @@ class SpikingBasicBlock(nn.Module):
             x (Tensor): Membrane inputs, (B*S, C, H, W).
             norm (nn.Module, optional): BatchNorm to apply to ``x`` first,
                 so that its output need not be kept. Defaults to None.
+            moves (Tensor, optional): Steps, (S, ), whose gradient may go
+                into the neurons and what is before them. Defaults to None,
+                all.
             num_steps (int, optional): Steps S of this call. Defaults to
                 None, those of the block.
             state (tuple[Tensor], optional): Membrane potentials of both
@@ -137,8 +146,9 @@ class SpikingBasicBlock(nn.Module):
         steps = self.num_steps if num_steps is None else num_steps
         v1, v2 = state or (None, None)
         shortcut, x, v1 = _keep_or_recompute(
-            self._first, x, norm, steps, v1, return_state)
-        x, v2 = _keep_or_recompute(self._second, x, steps, v2, return_state)
+            self._first, x, norm, moves, steps, v1, return_state)
+        x, v2 = _keep_or_recompute(
+            self._second, x, moves, steps, v2, return_state)
         if self.downsample is not None:
             shortcut = self.downsample[2](shortcut)
         x = self.bn2(x) + shortcut
@@ -159,6 +169,7 @@ class SpikingStage(nn.Sequential):
                 x: Tensor,
                 norm: nn.Module | None = None,
                 *,
+                moves: Tensor | None = None,
                 num_steps: int | None = None,
                 state: State | None = None,
                 return_state: bool = False
@@ -170,8 +181,8 @@ class SpikingStage(nn.Sequential):
             if state is not None:
                 before, state = (state[:block.num_states],
                                  state[block.num_states:])
-            x = block(x, norm, num_steps=num_steps, state=before,
-                      return_state=return_state)
+            x = block(x, norm, moves=moves, num_steps=num_steps,
+                      state=before, return_state=return_state)
             if return_state:
                 x, potentials = x
                 after += potentials
@@ -191,6 +202,26 @@ def _keep_or_recompute(function: Callable, x: Tensor, *args: Any) -> Any:
     return recompute(function, x, *args, preserve_rng_state=False)
 
 
+class _Gate(torch.autograd.Function):
+    """Identity that lets the gradient of open steps through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, is_open: Tensor) -> Tensor:
+        ctx.save_for_backward(is_open)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        is_open, = ctx.saved_tensors
+        steps = grad.unflatten(0, (-1, is_open.shape[0]))
+        shape = (-1, *[1] * (grad.ndim - 1))
+        return (steps * is_open.to(grad.dtype).view(shape)).flatten(0, 1), None
+
+
+def _gate(x: Tensor, is_open: Tensor | None) -> Tensor:
+    return x if is_open is None else _Gate.apply(x, is_open)
+
+
 @MODELS.register_module()
 class SpikingResNet(RefusesUnfitWeights, BaseModule):
     """Spiking ResNet (paper, section 3; DESIGN: pre-activation blocks).
@@ -199,6 +230,11 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
     stages of stride 2 turn a 224 x 224 input into maps of 56, 28, 14 and 7.
     All layers but the neurons are independent of the step, so each runs once
     over all steps, folded into the batch.
+
+    A step in which nothing moves in the whole batch (stills, black clips,
+    repeated frames) makes no spike; every BatchNorm divides by the root of
+    its epsilon alone and would multiply gradients by 316, layer after layer.
+    In training no gradient of such a step goes into the stages.
 
     Args:
         depth (int): 10, 18 or 34. Defaults to 18, the paper's.
@@ -222,6 +258,11 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             for each of the four stages. Defaults to False.
         out_indices (Sequence[int]): Stages whose maps are returned. Defaults
             to ``(3, )``.
+        frozen_stages (int): Stages, from 1, up to which weights and running
+            statistics stay as they are, the stem with them; 0 is the stem
+            alone. Defaults to -1, nothing is frozen, as in the paper.
+        norm_eval (bool): Keep every BatchNorm in eval mode in training.
+            Defaults to False, as in the paper.
         init_cfg (dict | list[dict], optional): Initialization. Defaults to
             None: Kaiming for convolutions, 1 for BatchNorm weights.
 
@@ -249,6 +290,8 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                  stateless_stages: Sequence[int] = (),
                  with_cp: bool | Sequence[bool] = False,
                  out_indices: Sequence[int] = (3, ),
+                 frozen_stages: int = -1,
+                 norm_eval: bool = False,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg or [
             dict(type='Kaiming', layer='Conv2d'),
@@ -274,7 +317,12 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                         name == 'out_indices' and not stages):
                 raise ValueError(f'{name}={stages!r} is not allowed: stages '
                                  'are numbered 0, 1, 2, 3')
+        if frozen_stages not in range(-1, 5):
+            raise ValueError(f'frozen_stages={frozen_stages!r} is not allowed '
+                             'for SpikingResNet: it is -1, 0, 1, 2, 3 or 4')
         self.depth = depth
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
         self.num_steps = num_steps
         self.out_indices = tuple(out_indices)
         self.with_cp = self._per_stage(with_cp)
@@ -297,6 +345,26 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                                       stateless=i in stateless_stages))
                 width = self.out_channels[i]
             setattr(self, f'layer{i + 1}', SpikingStage(*blocks))
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        stages = range(1, self.frozen_stages + 1)
+        return [self.conv1, self.bn1,
+                *(getattr(self, f'layer{i}') for i in stages)]
+
+    def train(self, mode: bool = True) -> 'SpikingResNet':
+        """Set the mode; what is frozen stays in eval mode."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, StepBatchNorm2d):
+                    module.eval()
+        return self
 
     @staticmethod
     def _per_stage(with_cp: bool | Sequence[bool]) -> tuple[bool, ...]:
@@ -344,6 +412,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
         """
         steps = self.num_steps if num_steps is None else num_steps
         self._check_call(x, steps, state)
+        moves = self._moves(x) if self.training else None
         x, norm = self.conv1(x), self.bn1
         outs, after = [], ()
         for i in range(4):
@@ -354,18 +423,32 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                                  state[stage.num_states:])
             run = functools.partial(
                 recompute, stage) if self.with_cp[i] else stage
-            x = run(x, norm, num_steps=steps, state=before,
+            x = run(x, norm, moves=moves, num_steps=steps, state=before,
                     return_state=return_state)
             if return_state:
                 x, potentials = x
                 after += potentials
             norm = None
+            x = _gate(x, moves)
             if fuse is not None:
                 x = fuse(i, x)
             if i in self.out_indices:
                 outs.append(x)
         out = outs[0] if len(outs) == 1 else tuple(outs)
         return (out, after) if return_state else out
+
+    @torch.no_grad()
+    def _moves(self, x: Tensor) -> Tensor | None:
+        """Whether the batch moves, in each step, (S, ); None if in all.
+
+        One answer, (1, ), where the steps share statistics.
+        """
+        S = self.num_steps if self.bn1.statistics == 'per_step' else 1
+        power = x.float().square().mean((1, 2, 3)).view(-1, S).mean(0)
+        moves = self.bn1.mean_over_processes(power) > MOTIONLESS
+        if not torch.compiler.is_compiling() and moves.all():
+            return None
+        return moves
 
     @property
     def num_states(self) -> int:

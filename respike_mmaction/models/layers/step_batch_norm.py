@@ -119,6 +119,14 @@ class StepBatchNorm2d(nn.BatchNorm2d):
         self.synchronized = True
         self.process_group = process_group
 
+    def mean_over_processes(self, value: Tensor) -> Tensor:
+        """Mean of a value over the processes that share statistics."""
+        processes = self._num_processes()
+        if processes > 1:
+            value = value.clone()
+            dist.all_reduce(value, group=self.process_group)
+        return value / processes
+
     def _num_processes(self) -> int:
         if not (self.synchronized and dist.is_available()
                 and dist.is_initialized()):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from mmaction.registry import MODELS
@@ -241,3 +243,94 @@ def test_neurons_train(neuron):
     net(torch.randn(4, 3, 32, 32)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all()
                for p in net.parameters())
+
+
+def still_and_moving():
+    torch.manual_seed(0)
+    moving = torch.randn(6, 3, 32, 32)
+    still = torch.zeros(6, 3, 32, 32)
+    return still, moving
+
+
+def gradients(net, x):
+    net.zero_grad()
+    net(x).square().sum().backward()
+    return [p.grad.clone() for p in net.parameters()]
+
+
+@pytest.mark.parametrize('statistics', ['per_step', 'shared'])
+@pytest.mark.parametrize('depth', [10, 18])
+def test_without_motion_no_gradient_explodes(depth, statistics):
+    """Stills, black clips, noise of a codec: of 1e15 before."""
+    net = build(depth=depth, base_channels=8, num_steps=3,
+                norm_statistics=statistics)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias, std=.3)
+    still, moving = still_and_moving()
+    for x in (still, still + 1e-3 * moving):
+        assert all(torch.count_nonzero(g) == 0 for g in gradients(net, x))
+    # one clip that moves is enough, with the bits that it has alone
+    mixed = gradients(net, torch.cat([still, moving]))
+    assert all(g.isfinite().all() and g.any() for g in mixed[-3:])
+
+
+def test_a_repeated_frame_stops_the_gradient_of_its_step_only(monkeypatch):
+    net = build(depth=10, base_channels=8, num_steps=3).double()
+    _, x = still_and_moving()
+    x = x.double()
+    x[0::3] = 0  # the first step of both sequences
+    seen = []
+    net.layer4.register_full_backward_hook(
+        lambda *args: seen.append(args[2][0]))
+    net(x).square().sum().backward()
+    assert not seen[0][0::3].any()
+    assert seen[0][1::3].any() and seen[0][2::3].any()
+    largest = max(p.grad.abs().max() for p in net.parameters())
+    # as large as where the step moves, and not by 316 a layer
+    x[0::3] = torch.randn_like(x[0::3])
+    usual = max(g.abs().max() for g in gradients(net, x))
+    assert largest < 10 * usual
+    monkeypatch.setattr(spiking_resnet, 'MOTIONLESS', -1.)
+    x[0::3] = 0
+    assert max(g.abs().max() for g in gradients(net, x)) > 1e3 * usual
+
+
+def test_where_all_steps_move_nothing_is_gated(monkeypatch):
+    net = build(depth=10, base_channels=8, num_steps=3)
+    _, moving = still_and_moving()
+    monkeypatch.setattr(spiking_resnet._Gate, 'apply', None)
+    assert all(g.isfinite().all() for g in gradients(net, moving))
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
+def test_frozen_stages(frozen):
+    net = build(depth=10, base_channels=8, frozen_stages=frozen)
+    before = copy.deepcopy(net.state_dict())
+    assert net.train() is net
+    _, moving = still_and_moving()
+    optimizer = torch.optim.SGD(
+        [p for p in net.parameters() if p.requires_grad] or
+        [torch.zeros(1, requires_grad=True)], lr=.1)
+    out = net(moving)
+    if out.requires_grad:
+        out.square().sum().backward()
+    optimizer.step()
+    prefixes = [] if frozen < 0 else ['conv1', 'bn1'] + [
+        f'layer{i}' for i in range(1, frozen + 1)]
+    for prefix in ('conv1', 'bn1', *(f'layer{i}' for i in range(1, 5))):
+        same = all(torch.equal(value, before[name])
+                   for name, value in net.state_dict().items()
+                   if name.startswith(prefix))
+        assert same == (prefix in prefixes), prefix
+
+
+def test_norm_eval_keeps_running_statistics():
+    net = build(depth=10, base_channels=8, norm_eval=True).train()
+    before = copy.deepcopy(net.state_dict())
+    net(still_and_moving()[1]).square().sum().backward()
+    assert net.training and net.bn1.weight.grad.any()
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+    with pytest.raises(ValueError, match='frozen_stages=5.*3 or 4'):
+        build(frozen_stages=5)
