@@ -1,12 +1,26 @@
 """Which kernels this machine can run."""
 import functools
 import importlib.util
+import itertools
 import os
 import warnings
+from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from ..surrogates import SURROGATES, Surrogate
+from . import eager
+from .plain import Neuron, membrane_dtype
+
+# Rounding of gradients, in units of the largest.
+TOLERANCE = {
+    torch.float32: 1e-4,
+    torch.float64: 1e-10,
+    torch.float16: 1e-2,
+    torch.bfloat16: 5e-2
+}
+EXACT = (torch.float32, torch.float64)
 
 
 @functools.cache
@@ -48,28 +62,73 @@ def require_triton(device: torch.device, surrogate: Surrogate) -> None:
 
 @functools.cache
 def triton_works(index: int) -> bool:
-    """Whether Triton works on a CUDA device; tried once, on a small scan.
+    """Whether the Triton kernels are right on a CUDA device, proven once.
+
+    A warning says what differs where they are not.
 
     Args:
         index (int): Index of the device.
     """
-    def scan() -> None:
-        from . import triton_scan
-        from .plain import Neuron
-        x = torch.zeros(1, 1, 64, device=f'cuda:{index}')
-        triton_scan.forward(x, None, None, Neuron(1., 'hard', None), False)
-        torch.cuda.synchronize(index)
-
-    return has_triton() and _try('Triton', scan)
-
-
-def _try(name: str, call: object) -> bool:
-    try:
-        call()
-    except Exception as error:
-        warnings.warn(
-            f'{name} does not work here, neurons use plain PyTorch instead '
-            f'({type(error).__name__}: {error})',
-            stacklevel=4)
+    if not has_triton():
         return False
-    return True
+    try:
+        from . import triton_scan
+        reason = difference(triton_scan, torch.device('cuda', index))
+    except Exception as error:  # a driver, a compiler, a cache ...
+        reason = f'{type(error).__name__}: {error}'
+    if reason:
+        warnings.warn(
+            f'Triton does not work on cuda:{index}, neurons use plain '
+            f'PyTorch instead ({reason})', stacklevel=3)
+    return not reason
+
+
+def difference(kernel: ModuleType, device: torch.device) -> str:
+    """Where a kernel is not the eager one, by values, or ''.
+
+    Spikes and potentials are equal bit for bit, gradients to rounding, for
+    sizes below and beyond a block, all dtypes, resets, surrogates, and
+    neurons with, without and with a learnt leak.
+
+    Args:
+        kernel (ModuleType): With ``forward`` and ``backward`` of
+            :mod:`.plain`.
+        device (torch.device): Where it is tried.
+
+    Returns:
+        str: The first difference, in words.
+    """
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=random).to(device) * 1.5
+
+    cases = itertools.product(
+        ((3, 3, 37), (2, 1, 2500)), TOLERANCE, ('hard', 'soft'),
+        (.25, None, torch.tensor(.3, device=device)))
+    for number, ((B, S, N), dtype, reset, decay) in enumerate(cases):
+        surrogate = SURROGATES[number % len(SURROGATES)]()
+        neuron = Neuron(1., reset, surrogate)
+        wide = membrane_dtype(dtype)
+        x, grad = draw(B, S, N).to(dtype), draw(B, S, N).to(dtype)
+        v, grad_v = draw(B, N).to(wide), draw(B, N).to(wide)
+        if isinstance(decay, Tensor):
+            decay = decay.to(wide)
+        found, expected = (
+            (*k.forward(x, v, decay, neuron, True),
+             *k.backward(x, v, grad, grad_v, decay, neuron))
+            for k in (kernel, eager))
+        names = ('spikes', 'potential', 'gradient of x', 'gradient of V',
+                 'gradient of the decay')
+        for name, a, b in zip(names, found, expected, strict=True):
+            if b is None:
+                continue
+            exact = name in names[:2] and dtype in EXACT
+            bound = 0. if exact else TOLERANCE[dtype] * (
+                1 + b.double().abs().max().item())
+            off = (a.double() - b.double()).abs().max().item()
+            if not off <= bound:  # NaN, too
+                return (f'{name} of {dtype}, {reset} reset, {surrogate}, '
+                        f'shape {(B, S, N)}: off by {off:.3g}, at most '
+                        f'{bound:.3g} is rounding')
+    return ''

@@ -2,11 +2,12 @@
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from respike_mmaction.models.kernels import available, eager, scan
+from respike_mmaction.models.kernels import available, eager, plain, scan
 from respike_mmaction.models.neurons import (
     ATan,
     LIFNeuron,
@@ -142,6 +143,58 @@ def test_auto_on_a_cpu_is_eager():
     assert scan._choose('auto', x.to('meta'), ATan()) is eager
     with pytest.raises(ValueError, match="'triton'.*got 'compile'"):
         LIFNeuron(backend='compile')
+
+
+class Stand:
+    """In the place of the Triton kernels: the plain ones, or wrong ones."""
+
+    def __init__(self, wrong=None, by=0.):
+        self.wrong, self.by = wrong, by
+
+    def _off(self, names, values):
+        return tuple(
+            v + self.by if n == self.wrong and v is not None else v
+            for n, v in zip(names, values, strict=True))
+
+    def forward(self, *args):
+        return self._off(('spikes', 'potential'), plain.forward(*args))
+
+    def backward(self, *args):
+        return self._off(('x', 'V', 'decay'), plain.backward(*args))
+
+
+def test_a_right_kernel_is_proven():
+    assert available.difference(Stand(), torch.device('cpu')) == ''
+
+
+@pytest.mark.parametrize('wrong, words', [
+    ('spikes', 'spikes'), ('potential', 'potential'), ('x', 'gradient of x'),
+    ('V', 'gradient of V'), ('decay', 'gradient of the decay')])
+@pytest.mark.parametrize('by', [1., float('nan')])
+def test_a_wrong_kernel_is_found(wrong, words, by):
+    said = available.difference(Stand(wrong, by), torch.device('cpu'))
+    assert said.startswith(f'{words} of torch.float') and 'off by' in said
+
+
+def test_a_wrong_kernel_is_fallen_back_from_once(monkeypatch):
+    """'auto' on CUDA: one warning that names the difference, then eager."""
+    tries = []
+
+    def differs(kernel, device):
+        tries.append(device)
+        return 'spikes of torch.float32: off by 1'
+
+    available.triton_works.cache_clear()
+    monkeypatch.setattr(available, 'has_triton', lambda: True)
+    monkeypatch.setattr(available, 'difference', differs)
+    monkeypatch.setitem(sys.modules,
+                        'respike_mmaction.models.kernels.triton_scan',
+                        ModuleType('triton_scan'))
+    with pytest.warns(UserWarning, match='plain PyTorch.*spikes.*off by 1'):
+        assert not available.triton_works(3)
+    assert not available.triton_works(3)
+    assert tries == [torch.device('cuda:3')]
+    available.triton_works.cache_clear()
 
 
 def test_triton_that_is_not_there(monkeypatch):
