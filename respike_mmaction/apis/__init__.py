@@ -1,4 +1,15 @@
 """What one does with a trained network; imported by no training."""
 from .accelerate import accelerate
+from .answer_files import AnswerFile, looked_at, table_line
+from .predict import Prediction, predict, predict_sources
+from .sources import FrameSource, Source, expand
+from .timeline import Segment, Timeline, write_scores, write_segments
+from .trained import TrainedNetwork, load_trained
+from .windows import Span
 
-__all__ = ['accelerate']
+__all__ = [
+    'AnswerFile', 'FrameSource', 'Prediction', 'Segment', 'Source', 'Span',
+    'Timeline', 'TrainedNetwork', 'accelerate', 'expand', 'load_trained',
+    'looked_at', 'predict', 'predict_sources', 'table_line', 'write_scores',
+    'write_segments'
+]

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 __all__ = [
     'DECODERS', 'DecordReader', 'PyAVReader', 'VideoReadError',
-    'check_video_file', 'chosen_decoder', 'open_video'
+    'check_video_file', 'chosen_decoder', 'errors_named', 'open_video',
+    'rgb_array'
 ]
 
 
@@ -143,7 +144,7 @@ def check_video_file(path: str) -> None:
 
 
 @contextmanager
-def _errors_named(path: str, kinds: tuple) -> Iterator[None]:
+def errors_named(path: str, kinds: tuple) -> Iterator[None]:
     """Turn a decoder's error into one line that names the file."""
     try:
         yield
@@ -194,7 +195,7 @@ class DecordReader:
             path,
             num_threads=num_threads,
             fault_tol=1e-9)
-        with _errors_named(path, self._errors):
+        with errors_named(path, self._errors):
             self._reader = self._open()
             self.num_frames = len(self._reader)
             last = self._reader.get_frame_timestamp([self.num_frames - 1])
@@ -242,7 +243,7 @@ class DecordReader:
         if self._jumps and max(indices) >= self._last_key > 0:
             indices = np.append(indices, self._last_key - 1)
         needed, where = np.unique(indices, return_inverse=True)
-        with _errors_named(self.path, self._errors):
+        with errors_named(self.path, self._errors):
             if not self._jumps:
                 frames = self._read_through(needed)
             else:
@@ -259,7 +260,7 @@ class DecordReader:
         Raises:
             VideoReadError: If one of them cannot be decoded.
         """
-        with _errors_named(self.path, self._errors):
+        with errors_named(self.path, self._errors):
             for _ in range(self.num_frames):
                 self._reader.next()
 
@@ -273,6 +274,26 @@ class DecordReader:
         if frames[0].shape[-1] != 3:
             raise RuntimeError('decord misreads frames of this small width')
         return frames
+
+
+def rgb_array(frame: Any, reformatter: Any) -> np.ndarray:
+    """Convert a frame of PyAV, four times faster than its ``to_ndarray``.
+
+    Args:
+        frame (av.VideoFrame): The frame.
+        reformatter (VideoReformatter): Kept from frame to frame.
+
+    Returns:
+        np.ndarray: (H, W, 3), RGB, uint8, as the file says it is shown.
+    """
+    rgb = reformatter.reformat(frame, format='rgb24')
+    plane = rgb.planes[0]
+    image = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    image = image[:rgb.height, :rgb.width * 3]
+    image = image.reshape(rgb.height, rgb.width, 3)
+    if frame.rotation:
+        return np.rot90(image, frame.rotation // 90)
+    return image
 
 
 class PyAVReader:
@@ -309,7 +330,7 @@ class PyAVReader:
         self.path = path
         self._reformatter = VideoReformatter()
         self._errors = (av.FFmpegError, ValueError, IndexError)
-        with _errors_named(path, self._errors):
+        with errors_named(path, self._errors):
             # HMDB-51 has a file whose metadata is not UTF-8
             self._container = av.open(path, metadata_errors='ignore')
             stream = self._container.streams.best('video')
@@ -393,17 +414,6 @@ class PyAVReader:
                     break
             codec.flush_buffers()
 
-    def _to_array(self, frame: object) -> np.ndarray:
-        """Convert to RGB; ``frame.to_ndarray`` is four times slower."""
-        rgb = self._reformatter.reformat(frame, format='rgb24')
-        plane = rgb.planes[0]
-        image = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        image = image[:rgb.height, :rgb.width * 3]
-        image = image.reshape(rgb.height, rgb.width, 3)
-        if frame.rotation:
-            return np.rot90(image, frame.rotation // 90)
-        return image
-
     def get_frames(self, indices: np.ndarray) -> list[np.ndarray]:
         """Return the frames at ``indices``; see :class:`DecordReader`.
 
@@ -421,10 +431,10 @@ class PyAVReader:
         """
         needed = {int(i) for i in indices}
         images = {}
-        with _errors_named(self.path, self._errors):
+        with errors_named(self.path, self._errors):
             for index, frame in self._decode(needed):
                 if index in needed and index not in images:
-                    images[index] = self._to_array(frame)
+                    images[index] = rgb_array(frame, self._reformatter)
         if len(images) < len(needed):
             raise VideoReadError(
                 f'{self.path}: {len(needed) - len(images)} of {len(needed)} '
@@ -438,7 +448,7 @@ class PyAVReader:
         Raises:
             VideoReadError: If one of them cannot be decoded.
         """
-        with _errors_named(self.path, self._errors):
+        with errors_named(self.path, self._errors):
             count = sum(1 for _ in self._decode(set(range(self.num_frames))))
         if count < self.num_frames:
             raise VideoReadError(f'{self.path}: {count} of '

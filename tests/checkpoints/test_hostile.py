@@ -3,6 +3,7 @@
 tests/stress/hostile_checkpoints.py tries them on every script as well.
 """
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
-from respike_mmaction.checkpoints import config_of
+from respike_mmaction.apis import load_trained
+from respike_mmaction.checkpoints import config_of, publish
 from respike_mmaction.checkpoints.published import read_state_dict
 from tests.checkpoints import hostile
-from tests.checkpoints.test_config_text import MODEL
+from tests.checkpoints.test_config_text import MODEL, PIPELINE
 
 ENTRIES = dict(
     init_recognizer=lambda path: init_recognizer(
@@ -23,6 +25,10 @@ ENTRIES = dict(
         torch.nn.Linear(2, 1), path, map_location='cpu'),
     read_state_dict=read_state_dict,
     config_of=lambda path: config_of(torch.load(path)),
+    predict=lambda path: load_trained(path, Config(dict(
+        model=MODEL, test_pipeline=PIPELINE))),
+    predict_without_config=load_trained,
+    publish=lambda path: publish(path, Path(path).parent / 'out/a.pth'),
 )
 
 

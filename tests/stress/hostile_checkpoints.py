@@ -83,6 +83,10 @@ ENTRIES = {
         str(folder / 'config.py'), str(path)),
     'publish': lambda folder, path: script(
         'publish_model.py', path, folder / 'published.pth'),
+    'predict': lambda folder, path: script(
+        'predict.py', folder / 'a.mp4', folder / 'config.py', path),
+    'predict without config': lambda folder, path: script(
+        'predict.py', folder / 'a.mp4', path),
     'inference': lambda folder, path: inference_recognizer(
         init_recognizer(str(folder / 'config.py'), str(path), device='cpu'),
         str(folder / 'a.mp4')),
