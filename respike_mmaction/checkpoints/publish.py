@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from .config_text import config_of
+from .files import PARTIAL, write_whole
 
 __all__ = ['class_names_of', 'file_hash', 'open_checkpoint', 'publish']
 
@@ -71,8 +72,9 @@ def publish(checkpoint: str | Path,
         meta['dataset_meta'] = dict(classes=names)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f'{out.name}.part')
-    torch.save(dict(meta=meta, state_dict=weights), part)
+    part = out.with_name(f'{out.name}{PARTIAL}')  # the name holds the hash
+    write_whole(lambda path: torch.save(
+        dict(meta=meta, state_dict=weights), path), part)
     target = out.with_name(f'{out.name.removesuffix(".pth")}_'
                            f'{date.today():%Y%m%d}-{file_hash(part)}.pth')
     part.replace(target)
