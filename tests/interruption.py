@@ -100,6 +100,7 @@ def config(videos: Path, *, loop: str = 'epoch', every: int = 1,
                  by_epoch=by_epoch)],
         default_hooks=dict(
             resume=dict(type='ResumeHook'),
+            finite_loss=dict(type='FiniteLossHook'),
             checkpoint=dict(
                 type='AtomicCheckpointHook', interval=every,
                 by_epoch=(saving or loop) == 'epoch', max_keep_ckpts=1,
@@ -168,7 +169,7 @@ def train(cfg: Config, folder: Path, resume: bool | str = False,
     return runner
 
 
-TIMES = ('time', 'data_time', 'memory', 'cfg', 'experiment_name')
+TIMES = ('time', 'data_time', 'eta', 'memory', 'cfg', 'experiment_name')
 
 
 def contents(work: Path) -> dict:

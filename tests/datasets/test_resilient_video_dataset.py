@@ -32,7 +32,7 @@ PIPELINE = [
     dict(type='VideoDecode'),
     dict(type='Resize', scale=(32, 32), keep_ratio=False),
     dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs', meta_keys=('filename', )),
+    dict(type='PackActionInputs'),
 ]
 TEST_PIPELINE = [
     dict(step, test_mode=True) if step['type'] == 'SampleFrames' else step

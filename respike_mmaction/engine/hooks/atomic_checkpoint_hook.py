@@ -65,6 +65,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if not found:
             return
         place = folder / f'before_{runner.timestamp}'
+        while place.exists():  # another run of this second
+            place = place.with_name(f'{place.name}_')
         place.mkdir()
         for path in (*found, *([pointer] if pointer.is_file() else [])):
             shutil.move(path, place / path.name)

@@ -1,5 +1,10 @@
 """Report of the videos that could not be read."""
+import os
 import os.path as osp
+import re
+import tempfile
+import time
+from contextlib import suppress
 
 from mmaction.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -34,6 +39,8 @@ class SkippedVideosHook(Hook):
         """Of several such hooks the last reports (a recipe has one)."""
         hooks = [hook for hook in runner.hooks if type(hook) is type(self)]
         self.reports = hooks[-1] is self
+        if self.reports and is_main_process():
+            _remove_old_scratch()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Report on the training set so far (all ranks)."""
@@ -77,3 +84,19 @@ class SkippedVideosHook(Hook):
                 f'{text} {when}, all named in {path}:', *shown,
                 *([f'and {more} more'] if more else [])
             ]))
+
+
+def _remove_old_scratch() -> None:
+    """What earlier versions left in the temporary folder when killed.
+
+    A run of theirs may still go on: what changed in the last week stays.
+    """
+    with os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if re.fullmatch(r'skipped_videos_\w{8}', entry.name):
+                with suppress(OSError):  # of another user
+                    info = entry.stat(follow_symlinks=False)
+                    if (info.st_uid == os.getuid() and entry.is_file(
+                            follow_symlinks=False)
+                            and info.st_mtime < time.time() - 7 * 86400):
+                        os.unlink(entry)

@@ -4,6 +4,7 @@ import torch
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
@@ -11,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from respike_mmaction.engine.non_finite import all_finite, names_not_finite
-from tests.interruption import NUMBERS
+from tests.interruption import NUMBERS, config, make_videos, train
 
 
 class Log(nn.Module):
@@ -105,6 +106,29 @@ def test_the_layer_and_the_videos_are_named(tmp_path, last, other, message):
     assert not list(tmp_path.glob('*.pth'))
     # no step was taken with it
     assert all_finite(run.model.parameters())
+
+
+@HOOKS.register_module()
+class OverflowHook(Hook):
+    """Makes a weight too large in the third iteration."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2:
+            runner.model.backbone.conv1.weight.data.fill_(3e38)
+
+
+@pytest.mark.parametrize('amp', [False, True])
+def test_a_layer_of_respike_is_named(tmp_path, amp):
+    make_videos(tmp_path)
+    cfg = config(tmp_path, amp=amp)
+    cfg.custom_hooks.append(dict(type='mmengine.OverflowHook'))
+    with pytest.raises(FloatingPointError,
+                       match=r'output of backbone.conv1 \(Conv2d\)') as caught:
+        train(cfg, tmp_path)
+    names = str(caught.value).splitlines()[1:]
+    assert len(names) == 2
+    for name in names:
+        assert name.startswith(f'  {tmp_path}/') and name.endswith('.mp4')
 
 
 def test_a_weight_that_is_lost_is_named(tmp_path):

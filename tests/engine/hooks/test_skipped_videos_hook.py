@@ -1,4 +1,6 @@
 """What the processes of a distributed run skip is known to all."""
+import os
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -128,6 +130,24 @@ def test_reasons_come_from_workers(ann_file, tmp_path, context):
 def test_raise_is_still_an_error(ann_file):
     with pytest.raises(VideoReadError, match='3.mp4'):
         build(ann_file, test_mode=True)[3]
+
+
+def test_scratch_of_earlier_versions_goes(ann_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    old = [tmp_path / f'skipped_videos_{name}'
+           for name in ('ab_12xyz', 'test.txt', 'longer_than_that')]
+    for path in (*old, tmp_path / 'skipped_videos_a8y23n1q'):
+        path.touch()
+    for path in old:
+        os.utime(path, (1e9, 1e9))
+    (tmp_path / 'skipped_videos_abcdefgh').mkdir()
+    hook = HOOKS.build(dict(type='SkippedVideosHook'))
+    run = runner(build(ann_file), tmp_path)
+    run.hooks = [hook]
+    hook.before_run(run)
+    assert {path.name for path in tmp_path.glob('skipped_videos_*')} == {
+        'skipped_videos_test.txt', 'skipped_videos_longer_than_that',
+        'skipped_videos_a8y23n1q', 'skipped_videos_abcdefgh'}
 
 
 def test_of_two_hooks_one_reports(ann_file, tmp_path):
