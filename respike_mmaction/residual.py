@@ -11,6 +11,9 @@ import torch
 # the two inputs of ReSpike, as pipelines, preprocessor and model name them
 BRANCHES = ('key_frames', 'residual_frames')
 
+# the frame of its group that is subtracted from a frame
+REFERENCES = ('key', 'previous')
+
 Frames = TypeVar('Frames', np.ndarray, torch.Tensor)
 
 
@@ -41,7 +44,27 @@ def check_groups(num_frames: int, stride: int) -> int:
     return num_frames // stride
 
 
-def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
+def check_reference(reference: str) -> str:
+    """The frame that residuals are taken to, after checking its name.
+
+    Args:
+        reference (str): ``'key'`` (the paper's) or ``'previous'``.
+
+    Returns:
+        str: The same.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if reference not in REFERENCES:
+        raise ValueError(f'reference={reference!r} is not allowed: residuals '
+                         f'are taken to one of {REFERENCES}')
+    return reference
+
+
+def split_clip(clip: Frames,
+               stride: int,
+               reference: str = 'key') -> tuple[Frames, Frames]:
     """Split clips into key frames and residual frames (paper, section 3).
 
     A clip is cut into K = T / stride groups of consecutive frames. The first
@@ -54,27 +77,35 @@ def split_clip(clip: Frames, stride: int) -> tuple[Frames, Frames]:
             ``uint8``, signed integers or floats. ``uint8`` residuals are
             widened to ``int16``, which holds -255..255 exactly.
         stride (int): Frames of a group.
+        reference (str): ``'key'``, or ``'previous'`` for residuals
+            r_t = x_t - x_(t-1) of neighbours in a group, an ablation.
+            Defaults to ``'key'``, the paper's.
 
     Returns:
         tuple: Key frames, (..., K, C, H, W), a view of ``clip``; and residual
         frames, (..., K, stride - 1, C, H, W).
 
     Raises:
-        ValueError: If T is not divisible by the stride, stride < 2, or the
-            frames are wider unsigned integers: their differences would wrap.
+        ValueError: If T is not divisible by the stride, stride < 2, the
+            reference is unknown, or the frames are wider unsigned integers: their differences would wrap.
     """
     *lead, num_frames, channels, height, width = clip.shape
     num_groups = check_groups(int(num_frames), stride)  # a tensor in a trace
     groups = clip.reshape(*lead, num_groups, stride, channels, height, width)
     key_frames = groups[..., 0, :, :, :]  # (..., K, C, H, W)
-    others, keys = groups[..., 1:, :, :, :], groups[..., :1, :, :, :]
+    others = groups[..., 1:, :, :, :]
+    subtracted = (groups[..., :1, :, :, :]
+                  if check_reference(reference) == 'key' else
+                  groups[..., :-1, :, :, :])
     if isinstance(clip, np.ndarray):
         if clip.dtype == np.uint8:
-            return key_frames, np.subtract(others, keys, dtype=np.int16)
+            return key_frames, np.subtract(
+                others, subtracted, dtype=np.int16)
         if clip.dtype.kind not in 'if':
             raise ValueError(
                 f'frames of dtype {clip.dtype} are not allowed: they are '
                 'uint8, signed integers or floats')
     elif clip.dtype == torch.uint8:
-        keys, others = keys.to(torch.int16), others.to(torch.int16)
-    return key_frames, others - keys
+        others = others.to(torch.int16)
+        subtracted = subtracted.to(torch.int16)
+    return key_frames, others - subtracted

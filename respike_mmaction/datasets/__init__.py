@@ -1,9 +1,9 @@
 """Transforms and datasets."""
 from .loading import VideoDecode, VideoInit
 from .resilient_video_dataset import ResilientVideoDataset
-from .transforms import ResidualFrameTransform
+from .transforms import GroupFrameOrder, ResidualFrameTransform
 
 __all__ = [
-    'ResidualFrameTransform', 'ResilientVideoDataset', 'VideoDecode',
+    'GroupFrameOrder', 'ResidualFrameTransform', 'ResilientVideoDataset', 'VideoDecode',
     'VideoInit'
 ]

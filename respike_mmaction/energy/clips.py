@@ -140,7 +140,8 @@ def frames_per_view(pipeline: list[dict]) -> int:
         frames = sampling.get('num_clips', 0)
     for transform in pipeline:
         keep = transform.get('keep', 'both')
-        if transform['type'] == 'ResidualFrameTransform' and keep != 'both':
+        if transform['type'] == 'ResidualFrameTransform' and keep in (
+                'key', 'residual'):
             stride = transform.get('stride', 4)
             frames = frames // stride * (1 if keep == 'key' else stride - 1)
     return frames

@@ -61,8 +61,9 @@ class SpikingBasicBlock(nn.Module):
                 out_channels, num_steps, statistics=norm_statistics)
 
         self.num_steps = num_steps
-        self.stateless = stateless
         self.neuron1 = build_neuron(neuron)
+        # a ReLU has no membrane
+        self.stateless = stateless or not isinstance(self.neuron1, BaseNeuron)
         self.conv1 = nn.Conv2d(
             in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = norm()

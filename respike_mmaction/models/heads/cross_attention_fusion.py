@@ -39,6 +39,10 @@ class CrossAttentionFusion(BaseHead):
             map replaces the stage's), as the published recipes do; otherwise
             stages 2 to 4 are fused at full resolution and stage 1 is not
             (it has no parameters then). Defaults to True.
+        fused_stages (Sequence[int], optional): Stages, from 0, that are
+            fused; ``()`` joins the branches in the classifier alone.
+            Defaults to None: all of them with ``downsample``, otherwise all
+            but stage 1, as published.
         head_channels (int): Width of an attention head. Defaults to 32, the
             paper's.
         dropout_ratio (float): Dropout before the classifier. Defaults to 0,
@@ -65,6 +69,7 @@ class CrossAttentionFusion(BaseHead):
                  key_channels: Sequence[int] | None = None,
                  spiking_channels: Sequence[int] | None = None,
                  downsample: bool = True,
+                 fused_stages: Sequence[int] | None = None,
                  head_channels: int = 32,
                  dropout_ratio: float = 0.,
                  init_std: float | None = None,
@@ -75,7 +80,12 @@ class CrossAttentionFusion(BaseHead):
             raise ValueError(
                 f'num_classes={num_classes!r} is not allowed for '
                 'CrossAttentionFusion: it is a positive integer')
-        stages = range(4) if downsample else range(1, 4)
+        stages = tuple(range(0 if downsample else 1, 4)
+                       if fused_stages is None else sorted(fused_stages))
+        if not set(stages) <= {0, 1, 2, 3}:
+            raise ValueError(
+                f'fused_stages={fused_stages!r} is not allowed for '
+                'CrossAttentionFusion: stages are numbered 0, 1, 2, 3')
         self._check_channels(key_channels, spiking_channels, head_channels,
                              stages)
         fitting = key_channels[-1] + spiking_channels[-1]
@@ -100,7 +110,8 @@ class CrossAttentionFusion(BaseHead):
     @staticmethod
     def _check_channels(key_channels: Sequence[int] | None,
                         spiking_channels: Sequence[int] | None,
-                        head_channels: int, stages: range) -> None:
+                        head_channels: int, stages: Sequence[int]
+                        ) -> None:
         if not isinstance(head_channels, int) or head_channels < 1:
             raise ValueError(
                 f'head_channels={head_channels!r} is not allowed for '

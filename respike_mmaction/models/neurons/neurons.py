@@ -242,7 +242,8 @@ def build_neuron(cfg: dict) -> nn.Module:
     Args:
         cfg (dict): ``dict(type=..., **arguments)`` with type LIFNeuron,
             IFNeuron or ParametricLIFNeuron, or any module of the MODELS
-            registry that subclasses :class:`BaseNeuron`.
+            registry that subclasses :class:`BaseNeuron`; or ``ReLU``, which
+            makes the twin of a network without spikes and membranes.
 
     Returns:
         nn.Module: The neuron.
@@ -256,7 +257,7 @@ def build_neuron(cfg: dict) -> nn.Module:
                         f'{cfg!r}')
     name = cfg.get('type')
     cls = MODELS.get(name) if isinstance(name, str) else name
-    if not (isinstance(cls, type) and issubclass(cls, BaseNeuron)):
+    if not (isinstance(cls, type) and issubclass(cls, (BaseNeuron, nn.ReLU))):
         raise ValueError(f'unknown neuron type {name!r}: it must be one of '
-                         f'{", ".join(SPIKING_NEURONS)}')
+                         f'{", ".join(SPIKING_NEURONS)}, or ReLU')
     return MODELS.build(cfg)

@@ -11,7 +11,12 @@ from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, OptConfigType, SampleList
 from torch import Tensor
 
-from ...residual import BRANCHES, check_groups, split_clip
+from ...residual import (
+    BRANCHES,
+    check_groups,
+    check_reference,
+    split_clip,
+)
 from ...state_dict import RefusesUnfitWeights
 from ..backbones.spiking_resnet import State
 from ..layers import freeze_when_recomputed
@@ -57,6 +62,9 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         stride (int): Frames of a group. Defaults to 4, the paper's value for
             HMDB-51 and UCF-101 (2 for Kinetics-400).
         num_frames (int): Frames T of a view. Defaults to 16, the paper's.
+        reference (str): What plain frames that are split here have
+            subtracted, see :func:`respike_mmaction.residual.split_clip`.
+            Defaults to ``'key'``, the paper's.
         channels_last (bool): Keep weights and maps in ``channels_last``
             memory format. Changes speed, not results. Defaults to False.
         train_cfg (dict, optional): Not used. Defaults to None.
@@ -78,6 +86,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
                  cls_head: ConfigType,
                  stride: int = 4,
                  num_frames: int = 16,
+                 reference: str = 'key',
                  channels_last: bool = False,
                  train_cfg: OptConfigType = None,
                  test_cfg: OptConfigType = None,
@@ -87,6 +96,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         self.num_steps = stride - 1
         self.stride = stride
         self.num_frames = num_frames
+        self.reference = check_reference(reference)
         key_backbone, backbone, cls_head = copy.deepcopy(
             (key_backbone, backbone, cls_head))
         if backbone.setdefault('num_steps', self.num_steps) != self.num_steps:
@@ -218,7 +228,8 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
                     f'{tuple(inputs.shape)}: it takes (N, V * num_frames, C, '
                     f'H, W) with num_frames={self.num_frames}')
             views = inputs.reshape(-1, self.num_frames, *inputs.shape[2:])
-            key_frames, residual_frames = split_clip(views, self.stride)
+            key_frames, residual_frames = split_clip(
+                views, self.stride, self.reference)
         size = tuple(key_frames.shape[-2:])
         if min(size) < MIN_SIZE:
             raise ValueError(

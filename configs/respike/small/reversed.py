@@ -1,0 +1,2 @@
+_base_ = 'respike.py'
+frame_order = 'reversed'

@@ -1,0 +1,2 @@
+_base_ = 'respike.py'
+model = dict(backbone=dict(neuron=dict(reset='soft')))

@@ -1,0 +1,2 @@
+_base_ = 'respike.py'
+clip = dict(stride=2)

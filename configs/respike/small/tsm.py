@@ -1,0 +1,10 @@
+# All frames through the dense network with temporal shifts: TSM.
+_base_ = 'tsn.py'
+model = dict(
+    backbone=dict(
+        type='ResNetTSM',
+        pretrained2d=True,
+        num_segments='${clip.num_frames}',
+        shift_div=8),
+    cls_head=dict(
+        type='TSMHead', num_segments='${clip.num_frames}', is_shift=True))
