@@ -62,3 +62,13 @@ def test_signed_frames_keep_their_dtype(dtype):
         np.array([3, 1], dtype).reshape(2, 1, 1, 1), 2)
     assert keys.dtype == residuals.dtype == dtype
     assert residuals.item() == -2
+
+
+@pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
+def test_residuals_to_the_previous_frame(kind):
+    clip = np.array([10, 7, 255, 0, 255, 3], np.uint8).reshape(6, 1, 1, 1)
+    keys, residuals = split_clip(kind(clip), 3, 'previous')
+    assert keys.ravel().tolist() == [10, 0]
+    assert residuals.ravel().tolist() == [-3, 248, 255, -252]
+    with pytest.raises(ValueError, match="'next'.*'key', 'previous'"):
+        split_clip(clip, 3, 'next')

@@ -1,4 +1,5 @@
 """What one does with a trained network; imported by no training."""
+from .ablation import ablation_table, gather_runs, last_accuracy
 from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
 from .predict import Prediction, predict, predict_sources
@@ -9,7 +10,7 @@ from .windows import Span
 
 __all__ = [
     'AnswerFile', 'FrameSource', 'Prediction', 'Segment', 'Source', 'Span',
-    'Timeline', 'TrainedNetwork', 'accelerate', 'expand', 'load_trained',
-    'looked_at', 'predict', 'predict_sources', 'table_line', 'write_scores',
-    'write_segments'
+    'Timeline', 'TrainedNetwork', 'ablation_table', 'accelerate', 'expand',
+    'gather_runs', 'last_accuracy', 'load_trained', 'looked_at', 'predict',
+    'predict_sources', 'table_line', 'write_scores', 'write_segments'
 ]

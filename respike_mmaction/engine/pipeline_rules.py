@@ -104,14 +104,14 @@ def groups_differ(runner: Runner) -> Iterator[str]:
         return
     for pipeline in pipelines(runner):
         for path, split in steps_of(pipeline, ResidualFrameTransform):
-            for name in ('stride', 'num_frames'):
+            for name in ('stride', 'num_frames', 'reference'):
                 ours, theirs = getattr(model, name), getattr(split, name)
                 if ours != theirs:
                     yield (f'model.{name}={ours} and {path}.{name}={theirs} '
                            'differ')
-            if split.keep != 'both':
+            if split.keep not in ('both', 'all'):  # all: split in the model
                 yield (f"model.type='ReSpikeRecognizer' and {path}.keep="
-                       f"{split.keep!r} do not fit: it takes 'both'")
+                       f"{split.keep!r} do not fit: it takes 'both' or 'all'")
 
 
 def frames_differ(runner: Runner) -> Iterator[str]:

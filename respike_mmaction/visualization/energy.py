@@ -37,21 +37,7 @@ def draw_shares(report: dict, path: str | Path) -> None:
     plt.close(figure)
 
 
-def draw_accuracy(reports: Sequence[dict], path: str | Path,
-                  energy_model: str = 'horowitz_45nm') -> None:
-    """Chart accuracy against energy a video, by one energy model.
-
-    Args:
-        reports (Sequence[dict]): Read from JSON files.
-        path (str | Path): Image to write, ``.png`` or ``.svg``.
-        energy_model (str): Name of the model. Defaults to
-            ``'horowitz_45nm'``.
-
-    Raises:
-        ValueError: If a report has no accuracy or no such energy model, or
-            the model is not the same in all of them.
-    """
-    points = []
+def _check_comparable(reports: Sequence[dict], energy_model: str) -> None:
     for report in reports:
         name = report['config']
         energy = report['energy'].get(energy_model)
@@ -63,18 +49,57 @@ def draw_accuracy(reports: Sequence[dict], path: str | Path,
             raise ValueError(
                 f'{energy_model!r} of {name} is not that of '
                 f'{reports[0]["config"]}: their numbers do not compare')
-        if report.get('accuracy') is None:
-            raise ValueError(f'{name} has no accuracy: measure it with '
-                             '--accuracy')
-        points.append(
-            (energy['mj_per_video'], report['accuracy'], label(report)))
+
+
+def draw_accuracy(reports: Sequence[dict], path: str | Path,
+                  energy_model: str = 'horowitz_45nm') -> None:
+    """Chart accuracy against energy a video, by one energy model.
+
+    Filled marks are accuracies of a whole test set, with the deviation over
+    seeds where there is one; hollow ones are of the measured videos alone,
+    and say how many. A network without an accuracy is a line at its energy.
+
+    Args:
+        reports (Sequence[dict]): Read from JSON files, or rows of
+            :func:`respike_mmaction.apis.gather_runs`.
+        path (str | Path): Image to write, ``.png`` or ``.svg``.
+        energy_model (str): Name of the model. Defaults to
+            ``'horowitz_45nm'``.
+
+    Raises:
+        ValueError: If a report has no such energy model, or the model is not
+            the same in all of them.
+    """
+    _check_comparable(reports, energy_model)
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 5))
-    for mj, accuracy, name in points:
-        axes.scatter(mj, accuracy, label=name)
+    for i, report in enumerate(reports):
+        mj = report['energy'][energy_model]['mj_per_video']
+        accuracy, name = report['accuracy'], f'{i + 1} {label(report)}'
+        colour = f'C{i % 10}'
+        if accuracy is None:
+            axes.axvline(mj, color=colour, linestyle=':',
+                         label=f'{name}, accuracy not known')
+            continue
+        source = report['accuracy_source']
+        sampled = source.endswith(('video', 'videos'))
+        axes.scatter(
+            mj, accuracy, color=colour, marker='osD^v'[i // 10 % 5],
+            facecolors='none' if sampled else colour,
+            label=name if source == 'given' else f'{name}, {source}')
+        deviation = report.get('accuracy_deviation')
+        if deviation:
+            axes.errorbar(mj, accuracy, deviation, color=colour, capsize=3)
+        axes.annotate(str(i + 1), (mj, accuracy), (5, 5),
+                      textcoords='offset points', fontsize='small')
     axes.set_xscale('log')
+    axes.xaxis.set_major_formatter(lambda mj, _: f'{mj:g}')
+    axes.xaxis.set_minor_formatter(  # 2, 5 mJ, not powers of ten alone
+        lambda mj, _: f'{mj:g}' if f'{mj:e}'[0] in '25' else '')
     axes.set_xlabel(f'energy of a video by {energy_model} / mJ')
     axes.set_ylabel('top-1 accuracy / %')
-    axes.legend(fontsize='small')
+    axes.grid(alpha=.3, which='both')
+    axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, .5),
+                frameon=False)
     figure.savefig(path, dpi=100, bbox_inches='tight')
     plt.close(figure)

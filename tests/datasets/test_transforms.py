@@ -49,7 +49,8 @@ def test_half_of_a_clip_for_a_stock_recognizer(keep, frames):
 @pytest.mark.parametrize('kwargs, message', [
     (dict(stride=1), 'stride=1'),
     (dict(stride=3), 'num_frames=16 is not allowed with stride=3'),
-    (dict(keep='all'), r"keep='all'.*'both', 'key', 'residual'"),
+    (dict(keep='none'), r"keep='none'.*'both', 'key', 'residual', 'all'"),
+    (dict(reference='next'), r"reference='next'.*'key', 'previous'"),
 ])
 def test_refused_when_built(kwargs, message):
     with pytest.raises(ValueError, match=message):
@@ -100,3 +101,48 @@ def test_a_view_is_one_crop_of_one_clip(crops, count):
     columns = {(int(k[0, 0, 0, 0]), tuple(k[0, 1, 0])) for k in keys}
     horizontal = 3 if crops == 'ThreeCrop' else 2 * 3  # flips
     assert len(columns) == clips * horizontal
+
+
+def order_of(order, frames=8, stride=4, **kwargs):
+    transform = TRANSFORMS.build(
+        dict(type='GroupFrameOrder', order=order, stride=stride, **kwargs))
+    imgs = np.arange(frames, dtype=np.uint8).reshape(frames, 1, 1, 1)
+    results = transform(dict(imgs=imgs, filename='a.mp4'))
+    return results['imgs'].ravel().tolist()
+
+
+def test_order_of_the_frames_behind_a_key_frame():
+    assert order_of('given') == [*range(8)]
+    assert order_of('reversed') == [0, 3, 2, 1, 4, 7, 6, 5]
+    assert order_of('frozen') == [0, 0, 0, 0, 4, 4, 4, 4]
+    assert order_of('reversed', stride=2) == [*range(8)]
+
+
+def test_shuffled_frames_stay_in_their_group():
+    np.random.seed(0)
+    drawn = [order_of('shuffled', 16, 8) for _ in range(9)]
+    for order in drawn:
+        assert order[0] == 0 and order[8] == 8
+        assert sorted(order[:8]) == [*range(8)]
+        assert sorted(order) == [*range(16)]
+        assert [i + 8 for i in order[:8]] != order[8:]  # each its own
+    assert len(set(map(tuple, drawn))) == 9
+    tested = [order_of('shuffled', 16, 8, test_mode=True) for _ in range(3)]
+    assert tested[0] == tested[1] == tested[2] != [*range(16)]
+
+
+@pytest.mark.parametrize('args, message', [
+    (('mixed', ), r"order='mixed' is not allowed.*'frozen'"),
+    (('given', 7), r'7 frames of a\.mp4.*stride=4'),
+])
+def test_orders_that_are_refused(args, message):
+    with pytest.raises(ValueError, match=message):
+        order_of(*args)
+
+
+def test_all_frames_for_what_splits_or_reads_plain_frames():
+    imgs = clip(8)
+    results = dict(imgs=imgs, clip_len=8, num_clips=1)
+    assert build(stride=4, num_frames=8, keep='all')(results) == results
+    with pytest.raises(ValueError, match='multiple of num_frames=8'):
+        build(stride=4, num_frames=8, keep='all')(dict(imgs=imgs[:7]))

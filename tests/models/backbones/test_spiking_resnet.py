@@ -334,3 +334,19 @@ def test_norm_eval_keeps_running_statistics():
         assert torch.equal(value, before[name])
     with pytest.raises(ValueError, match='frozen_stages=5.*3 or 4'):
         build(frozen_stages=5)
+
+
+def test_relu_twin_has_no_spikes_and_no_membrane():
+    model = build(
+        neuron=dict(type='ReLU'), base_channels=32, num_steps=3).eval()
+    x = torch.randn(3, 3, 32, 32)
+    out, state = model(x, return_state=True)
+    assert state == () and model.num_states == 0
+    # steps are independent of one another
+    torch.testing.assert_close(out[1:2], model(x[1:2], num_steps=1))
+    block = model.layer1[0]
+    x = torch.randn(3, 32, 8, 8)
+    relu = torch.nn.functional.relu
+    inner = block.conv2(relu(block.bn1(block.conv1(relu(x)))))
+    torch.testing.assert_close(
+        block(x), block.bn2(inner) + block.downsample(x))

@@ -578,3 +578,37 @@ def test_an_exported_program_takes_any_batch(neuron):
         with torch.no_grad():
             expected = Scores()(frames[:batch])
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('stages', [(), (3, ), (2, 3), (1, 3)])
+def test_only_the_stages_asked_for_are_fused(stages):
+    model = build(head=dict(fused_stages=stages)).eval()
+    assert list(model.cls_head.fusions) == [f'stage{i + 1}' for i in stages]
+    frames = torch.randn(1, 8, 3, 48, 48)
+    keys, residuals = model.split(frames)
+    with torch.no_grad():
+        _, maps = model.extract_feat(frames)[0]
+        key_maps = model.key_maps(keys.flatten(0, 1))
+        given = model.cls_head.fuse_with(key_maps)
+        expected = model.backbone(
+            residuals.flatten(0, 2),
+            lambda i, x: given(i, x) if i in stages else x)
+        alone = model.backbone(residuals.flatten(0, 2))
+    assert torch.equal(maps, expected)
+    assert torch.equal(maps, alone) == (not stages)
+
+
+def test_a_stage_that_there_is_not_cannot_be_fused():
+    with pytest.raises(ValueError, match=r'fused_stages=\(4,\).*0, 1, 2, 3'):
+        build(head=dict(fused_stages=(4, )))
+
+
+def test_split_on_the_device_takes_the_reference():
+    model = build(reference='previous')
+    frames = torch.randn(1, 8, 3, 48, 48)
+    _, residuals = model.split(frames)
+    for t in (1, 2, 3):
+        assert torch.equal(residuals[0, 1, t - 1],
+                           frames[0, 4 + t] - frames[0, 3 + t])
+    with pytest.raises(ValueError, match="reference='next'"):
+        build(reference='next')
