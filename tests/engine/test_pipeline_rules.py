@@ -156,7 +156,7 @@ def test_half_a_split(config):
     place = 'train_dataloader.dataset.pipeline'
     found = faults(config, **{f'{place}.5.keep': 'key'})
     assert (f"  model.type='ReSpikeRecognizer' and {place}[5].keep='key' do "
-            "not fit: it takes 'both'") in found
+            "not fit: it takes 'both' or 'all'") in found
 
 
 @pytest.mark.parametrize('changes, views', [
