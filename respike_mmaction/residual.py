@@ -87,7 +87,8 @@ def split_clip(clip: Frames,
 
     Raises:
         ValueError: If T is not divisible by the stride, stride < 2, the
-            reference is unknown, or the frames are wider unsigned integers: their differences would wrap.
+            reference is unknown, or the frames are wider unsigned
+            integers: their differences would wrap.
     """
     *lead, num_frames, channels, height, width = clip.shape
     num_groups = check_groups(int(num_frames), stride)  # a tensor in a trace

@@ -4,6 +4,6 @@ from .resilient_video_dataset import ResilientVideoDataset
 from .transforms import GroupFrameOrder, ResidualFrameTransform
 
 __all__ = [
-    'GroupFrameOrder', 'ResidualFrameTransform', 'ResilientVideoDataset', 'VideoDecode',
-    'VideoInit'
+    'GroupFrameOrder', 'ResidualFrameTransform', 'ResilientVideoDataset',
+    'VideoDecode', 'VideoInit'
 ]
