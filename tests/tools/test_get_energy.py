@@ -234,7 +234,8 @@ def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
     assert tsn['total']['acs'] == 0
     assert tsn['accuracy'] == 74.12 and tsn['accuracy_source'] == 'given'
     assert '74.12 % (given)' in capsys.readouterr().out
-    ours = dict(report, accuracy=50., keys_and_values='per_step')
+    ours = dict(report, accuracy=50., accuracy_source='given',
+                keys_and_values='per_step')
     (folder / 'ours.json').write_text(json.dumps(ours))
     tool.main(['--plot', str(path), str(folder / 'ours.json'),
                '--out-dir', str(folder / 'plot')])
@@ -245,8 +246,8 @@ def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
         for entry in (tsn, ours)]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     # weights do not matter where only shapes were run
-    assert labels == [f'{config.stem}.py',
-                      'tiny.py, RANDOM weights, K and V per_step']
+    assert labels == [f'1 {config.stem}.py',
+                      '2 tiny.py, RANDOM weights, K and V per_step']
 
     ours['energy']['horowitz_45nm']['model']['pj_per_mac'] = 3.
     (folder / 'ours.json').write_text(json.dumps(ours))
@@ -338,3 +339,35 @@ def test_recipe_on_a_real_video(tool, shared_data, tmp_path):
     assert 0 < report['total']['acs'] < report['total']['dense'] / 2
     assert report['total']['parameters'] == pytest.approx(44.6e6, rel=1e-2)
     assert not [x for x in report['left_out'] if 'not known' in x]
+
+
+def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
+        tool, folder, report, figures):
+    """Not measured: a line; on some videos: hollow; of seeds: a bar."""
+    reports = [
+        report,
+        dict(report, accuracy=40., accuracy_source='20 videos'),
+        dict(report, accuracy=50., accuracy_source='given'),
+        dict(report, accuracy=60., accuracy_source='3 seeds',
+             accuracy_deviation=2.)]
+    paths = [folder / f'{i}.json' for i in range(4)]
+    for path, one in zip(paths, reports, strict=True):
+        path.write_text(json.dumps(one))
+    tool.main(['--plot', *map(str, paths), '--out-dir', str(folder / 'plot')])
+    axes, = figures[-1].axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    name = 'tiny.py, RANDOM weights'
+    assert labels == [f'1 {name}, accuracy not known', f'2 {name}, 20 videos',
+                      f'3 {name}', f'4 {name}, 3 seeds']
+    mj = report['energy']['horowitz_45nm']['mj_per_video']
+    assert axes.lines[0].get_xdata() == [mj, mj]
+    marks = [c for c in axes.collections if len(c.get_offsets())]
+    filled = [len(dots.get_facecolors()) > 0 for dots in marks[:3]]
+    assert filled == [False, True, True]
+    bar, = (c for c in axes.collections if hasattr(c, 'get_segments'))
+    assert bar.get_segments()[0][:, 1].tolist() == [58., 62.]
+    assert [text.get_text() for text in axes.texts] == ['2', '3', '4']
+    # the axis tells values although they span no power of ten
+    axes.figure.canvas.draw()
+    ticks = axes.get_xticklabels() + axes.get_xticklabels(minor=True)
+    assert any(tick.get_text() for tick in ticks)

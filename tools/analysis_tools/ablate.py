@@ -64,7 +64,7 @@ def variants(configs, vary):
     found = {}
     for config, options in product(configs, product(*axes)):
         Config.fromfile(config)  # a wrong one is seen before the first run
-        name = ','.join((Path(config).stem, *options))
+        name = ','.join((Path(config).stem, *options)).replace('/', '_')
         if name in found:
             raise ValueError(f'{config} is not allowed: there is a {name!r} '
                              'already, and results go by it')
