@@ -72,7 +72,8 @@ def test_refused_input(results, message):
 
 def test_repr_says_what_it_does():
     assert repr(build(stride=2, keep='key')) == (
-        "ResidualFrameTransform(stride=2, num_frames=16, keep='key', reference='key')")
+        "ResidualFrameTransform(stride=2, num_frames=16, keep='key', "
+        "reference='key')")
 
 
 @pytest.mark.parametrize('crops, count', [('ThreeCrop', 3), ('TenCrop', 10)])
