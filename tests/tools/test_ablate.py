@@ -107,5 +107,5 @@ def test_two_at_most_and_names_are_unique(ablate, tmp_path):
         ablate('--jobs', '3')
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/a.py').write_text('')
-    with pytest.raises(ValueError, match="already.*results go by it"):
+    with pytest.raises(ValueError, match='already.*results go by it'):
         ablate('--vary', 'lr=1,1')
