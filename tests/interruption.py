@@ -177,6 +177,8 @@ def contents(work: Path) -> dict:
     found = {}
     for path in work.glob('*.pth'):
         checkpoint = torch.load(path)
+        # with workers also those read ahead, so not the same twice
+        del checkpoint['skipped_videos']
         for key in TIMES:
             checkpoint['meta'].pop(key, None)
             checkpoint['message_hub']['runtime_info'].pop(key, None)

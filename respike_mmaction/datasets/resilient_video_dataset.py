@@ -1,7 +1,7 @@
 """A video dataset for folders in which some videos cannot be read."""
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import Thread
@@ -11,19 +11,16 @@ import numpy as np
 import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
-from mmaction.structures import ActionDataSample
 from mmengine import dist
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
-from torch.utils.data import Dataset
 
-from .annotation_file import UNLABELLED, read_annotations
+from .annotation_file import read_annotations
 from .shared_lines import SharedLines
+from .unreadable_video_sample import UnreadableVideoSample
 from .video_reader import VideoReadError, check_video_file
 
-__all__ = [
-    'ResilientVideoDataset', 'UnreadableVideoSample', 'resilient_datasets'
-]
+__all__ = ['ResilientVideoDataset']
 
 # What is known of a video; of several processes' knowledge the maximum holds.
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
@@ -31,27 +28,6 @@ _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
 
 class _VideoHangsError(VideoReadError):
     """A video whose decoding does not end."""
-
-
-class UnreadableVideoSample(ActionDataSample):
-    """Data sample of a video that counts as a wrong answer.
-
-    Whatever scores a model gives are replaced by 0, and -1 for the true
-    label, which so comes last; the predicted label is -1.
-    """
-
-    def set_pred_score(self, value: torch.Tensor) -> 'UnreadableVideoSample':
-        """Set the scores of a wrong answer, of the shape of ``value``."""
-        score = torch.zeros_like(value)
-        if self.gt_label.numel() == 1:
-            score[self.gt_label[self.gt_label != UNLABELLED]] = -1
-        else:  # a one-hot vector of several labels
-            score -= self.gt_label.to(score)
-        return super().set_pred_score(score)
-
-    def set_pred_label(self, value: torch.Tensor) -> 'UnreadableVideoSample':
-        """Set the label -1."""
-        return super().set_pred_label(torch.full_like(value, -1))
 
 
 @DATASETS.register_module()
@@ -398,46 +374,25 @@ class ResilientVideoDataset(VideoDataset):
         return [f'{path}: ' + self._reasons[i].removeprefix(f'{path}: ')
                 for i, path in paths.items()]
 
-    def skipped_state(self) -> list[list]:
-        """What a checkpoint keeps of the videos skipped so far.
+    def skipped_state(self) -> dict:
+        """What a checkpoint keeps of the videos tried so far.
 
         Returns:
-            list[list]: Number, status and reason of each video.
+            dict: ``status`` (N,) of each video and ``reasons`` by number.
         """
         self.full_init()
         reasons = dict(map(json.loads, self._reported.read()))
-        return [[i, int(self._status[i]),
-                 self._reasons.get(i, reasons.get(i, ''))]
-                for i in (self._status >= _BAD).nonzero().flatten().tolist()]
+        return dict(status=self._status.clone(),
+                    reasons={**reasons, **self._reasons})
 
-    def load_skipped_state(self, state: list[list]) -> None:
-        """Know the videos skipped before a training was stopped.
+    def load_skipped_state(self, state: dict) -> None:
+        """Know the videos tried before a training was stopped.
 
         Args:
-            state (list[list]): Of :meth:`skipped_state`.
+            state (dict): Of :meth:`skipped_state`; nothing is done if the
+                list has another length now.
         """
         self.full_init()
-        for idx, status, reason in state:
-            if 0 <= idx < len(self):  # else the list was changed
-                self._mark(idx, status)
-                self._reasons[idx] = reason
-
-
-def resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
-    """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...).
-
-    Args:
-        dataset (Dataset): What a data loader reads.
-
-    Yields:
-        ResilientVideoDataset: Those in it.
-    """
-    if isinstance(dataset, ResilientVideoDataset):
-        yield dataset
-        return
-    wrapped = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)
-    ]
-    for inner in wrapped:
-        if inner is not None:
-            yield from resilient_datasets(inner)
+        if state['status'].shape == self._status.shape:
+            self._status.copy_(state['status'])
+            self._reasons.update(state['reasons'])

@@ -1,5 +1,6 @@
 """What ``--resume`` goes on from: nothing is guessed."""
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,10 +31,12 @@ def pointer_of_another_checkpoint(runner: Runner) -> Iterator[str]:
     fault = _fault(pointer, folders)
     if fault:
         newest = newest_whole(found)
-        yield f'resume: {pointer} {fault}; ' + (
-            f'the newest whole checkpoint is {newest}: `--resume {newest}` '
-            'goes on from it' if newest else 'there is no whole checkpoint: '
-            'without `--resume` the run starts')
+        advice = 'there is no whole checkpoint: without `--resume` the run ' \
+                 'starts'
+        if newest:
+            advice = (f'the newest whole checkpoint is {newest}: `--resume '
+                      f'{shlex.quote(str(newest))}` goes on from it')
+        yield f'resume: {pointer} {fault}; {advice}'
 
 
 def _fault(pointer: Path, folders: set[Path]) -> str:

@@ -17,8 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from respike_mmaction.datasets.resilient_video_dataset import (
-    ResilientVideoDataset,
+from respike_mmaction.datasets import ResilientVideoDataset
+from respike_mmaction.datasets.unreadable_video_sample import (
     UnreadableVideoSample,
 )
 from respike_mmaction.datasets.video_reader import VideoReadError
@@ -217,6 +217,27 @@ def test_training_stops_when_too_many_fail(tmp_path, good):
         for i in range(len(paths)):
             dataset[i]
     assert len(dataset.skipped_videos()) == 11
+
+
+def test_what_was_skipped_before_a_stop_is_known(tmp_path, good):
+    """And counted with the videos that were tried then."""
+    paths = [*good, *(tmp_path / f'missing {i}.mp4' for i in range(44))]
+    ann_file = annotate(tmp_path, paths * 10)
+    before = build(ann_file, max_skip_ratio=.1)
+    before.full_init()
+    before._status.fill_(1)  # all the others were good
+    for i in range(10, 40):
+        before._status[i] = 2
+        before._reported.append(f'[{i}, "{paths[i]}: is gone"]')
+    after = build(ann_file, max_skip_ratio=.1)
+    after.load_skipped_state(before.skipped_state())
+    assert after.skipped_videos() == [str(path) for path in paths[10:40]]
+    assert after.skipped_reasons() == [
+        f'{path}: is gone' for path in paths[10:40]]
+    after[6]  # the 31st, of 500
+    other = build(annotate(tmp_path, paths))
+    other.load_skipped_state(before.skipped_state())  # another list
+    assert other.skipped_videos() == []
 
 
 def test_stop_reaches_the_user_through_workers(tmp_path, good):

@@ -10,7 +10,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from respike_mmaction.datasets.resilient_video_dataset import (
+from respike_mmaction.datasets.unreadable_video_sample import (
     UnreadableVideoSample,
 )
 from respike_mmaction.engine import VideoAccMetric

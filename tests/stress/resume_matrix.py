@@ -43,6 +43,7 @@ SETTINGS = [
 POINTS = {'before_train_iter': 9, 'after_train_iter': 9,
           'after_train_epoch': 2, 'before_val': 2, 'after_val_epoch': 2,
           'before_train_epoch': 2, 'write': 6, 'rename': 6}
+ONE_EPOCH = {'after_train_epoch': 1, 'before_train_epoch': 1}
 
 
 def kill():
@@ -120,12 +121,14 @@ def main():
             assert status == 0, (folder / 'whole/output0').read_text()
             expected = contents(folder / 'whole/work')
             # of each kind of point one, then any
+            points = POINTS | (ONE_EPOCH if settings.get('loop') == 'iter'
+                               else {})
             for stop in range(stops):
                 point = rng.choice(
                     [('before_train_iter', 'after_train_iter'),
-                     ('write', 'rename'), tuple(POINTS)][min(stop, 2)])
-                number = rng.randint(1, POINTS[point])
-                place = folder / f'stopped {stop}'
+                     ('write', 'rename'), tuple(points)][min(stop, 2)])
+                number = rng.randint(1, points[point])
+                place = folder / f'stopped{stop}'
                 status = run(world_size, settings, folder, place,
                              point=point, number=number)
                 how = resume(world_size, settings, folder, place)

@@ -13,8 +13,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
-from ...datasets.resilient_video_dataset import resilient_datasets
 from ...datasets.seeded_batches import SeededBatches, seed_cpu
+from ...datasets.wrapped import resilient_datasets
 
 __all__ = ['ResumeHook']
 

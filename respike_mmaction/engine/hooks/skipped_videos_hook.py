@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...datasets.resilient_video_dataset import resilient_datasets
+from ...datasets.wrapped import resilient_datasets
 
 __all__ = ['SkippedVideosHook']
 
