@@ -86,6 +86,13 @@ def unique_stems(names):
     return stems
 
 
+def share(answer):
+    """How much of its file an answer over time leaves behind."""
+    if answer.error is not None or not answer.num_frames or not answer.fps:
+        return 0
+    return min(1, answer.end * answer.fps / answer.num_frames)
+
+
 class Report:
     """What is printed, written and counted of each video."""
 
@@ -197,6 +204,7 @@ def main(argv=None):
             found = []
             for answer in group:
                 report.answer(answer)
+                progress.update(task, completed=number - 1 + share(answer))
                 if is_live(name):
                     if report.file:
                         report.file.write([answer])
@@ -205,7 +213,7 @@ def main(argv=None):
                     found.append(answer)
             if found:
                 report.video(name, found)
-            progress.advance(task)
+            progress.update(task, completed=number)
             if not terminal and number * 10 // len(left) > (
                     number - 1) * 10 // len(left):
                 print(f'{number} of {len(left)} videos', file=sys.stderr)

@@ -60,8 +60,12 @@ class Span(NamedTuple):
             int: Frames.
 
         Raises:
+            ValueError: If the length is not positive.
             VideoReadError: If the video does not tell its frames a second.
         """
+        if max(self) <= 0 or min(self) < 0:
+            raise ValueError(f'{self!r} is not allowed: a window and its hop '
+                             'are longer than 0')
         if self.frames:
             return self.frames
         if not source.fps:

@@ -277,6 +277,12 @@ def test_no_length(text):
         Span.parse(text)
 
 
+@pytest.mark.parametrize('span', [Span(), Span(-1.), Span(1., -3)])
+def test_a_length_that_is_not_positive(span, folder, checkpoint):
+    with pytest.raises(ValueError, match='longer than 0'):
+        list(predict(folder / 'long.mp4', checkpoint, window=span))
+
+
 def test_lengths():
     assert Span.parse('2.5') == Span.parse('2.5s') == Span(seconds=2.5)
     assert Span.parse('64f') == Span(frames=64)

@@ -1,0 +1,57 @@
+"""Resident memory while a long video is predicted over time.
+
+``python tests/stress/long_video.py [MINUTES]`` writes a video of 320 x 240 and
+that length (default 10; held as frames, 4 GB), cuts windows of two seconds
+every second, and fails if the memory grows after the first fifth.
+"""
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from mmengine.registry import init_default_scope
+
+from respike_mmaction.apis import Source, Span, load_trained, predict_sources
+from tests.apis.networks import config, pipeline, write_checkpoint
+from tests.stress.flat_memory import GROWTH, usage
+
+
+def write(path, num_frames):
+    noise = np.random.default_rng(0).integers(
+        0, 256, (60, 80, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=30)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, 'yuv420p'
+        stream.options = dict(preset='ultrafast')
+        for number in range(num_frames):
+            image = np.roll(noise, number, axis=1)
+            container.mux(stream.encode(
+                av.VideoFrame.from_ndarray(image, format='rgb24')))
+        container.mux(stream.encode())
+
+
+def main():
+    torch.set_num_threads(1)
+    init_default_scope('mmaction')
+    frames = round(float(sys.argv[1] if len(sys.argv) > 1 else 10) * 1800)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'long.mp4'
+        write(path, frames)
+        network = load_trained(write_checkpoint(Path(folder) / 'a.pth'),
+                               config(pipeline()))
+        memory = []
+        for answer in predict_sources(
+                network, [Source(str(path))], window=Span(2.), hop=Span(1.)):
+            assert answer.error is None, answer.error
+            memory.append(usage()[0])
+    first = len(memory) // 5
+    growth = max(memory[first:]) - max(memory[:first])
+    print(f'{frames} frames, {len(memory)} windows, {memory[first]:.0f} MiB '
+          f'resident, {growth:+.1f} MiB after the first fifth')
+    return growth > GROWTH
+
+
+if __name__ == '__main__':
+    sys.exit(main())
