@@ -9,6 +9,7 @@ from .folder import (
     sources_on_both_sides,
     split_folders,
 )
+from .held import hold_out
 from .label_map import read_label_map
 from .lists import Lists, Video, left_out, write_lists
 from .official import OFFICIAL_COUNTS, hmdb51_lists, ucf101_lists
@@ -19,8 +20,8 @@ from .verify import verify_videos
 
 __all__ = [
     'KINETICS_CLASSES', 'OFFICIAL_COUNTS', 'Lists', 'Video', 'check_classes',
-    'find_problems', 'folder_lists', 'hmdb51_lists', 'kinetics_lists',
-    'left_out', 'read_label_map', 'sources_on_both_sides', 'split_folders',
-    'split_lists', 'ucf101_lists', 'verify_videos', 'with_other_suffixes',
-    'write_config', 'write_lists'
+    'find_problems', 'folder_lists', 'hmdb51_lists', 'hold_out',
+    'kinetics_lists', 'left_out', 'read_label_map', 'sources_on_both_sides',
+    'split_folders', 'split_lists', 'ucf101_lists', 'verify_videos',
+    'with_other_suffixes', 'write_config', 'write_lists'
 ]

@@ -10,7 +10,8 @@ from ..datasets.annotation_file import shown
 from .lists import SUFFIXES, Lists, Video, class_folders, text_lines
 
 __all__ = [
-    'check_classes', 'folder_lists', 'sources_on_both_sides', 'split_folders'
+    'check_classes', 'folder_lists', 'guess_source', 'nearest_groups',
+    'sources_on_both_sides', 'split_folders'
 ]
 
 # What tells the source in a name: of HMDB-51, of Kinetics (the YouTube id),
@@ -103,13 +104,13 @@ def sources_on_both_sides(lists: Lists) -> list[str]:
         tell them.
     """
     of = {split: {source for video in videos
-                  for source, sure in [_guess_source(Path(video.path).stem)]
+                  for source, sure in [guess_source(Path(video.path).stem)]
                   if sure}
           for split, videos in lists.splits.items()}
     return sorted(of.pop('train_list') & set().union(*of.values()))
 
 
-def _guess_source(name: str) -> tuple[str, bool]:
+def guess_source(name: str) -> tuple[str, bool]:
     """Source by a path below the class, and whether it is known to be."""
     if '/' in name:
         return name.split('/')[0], True
@@ -126,7 +127,7 @@ def _guess_sources(paths: Sequence[str]) -> Sources:
     known: Counter[str] = Counter()
     for path in paths:
         folder, _, name = path.partition('/')
-        source, sure = _guess_source(name.removesuffix(Path(name).suffix))
+        source, sure = guess_source(name.removesuffix(Path(name).suffix))
         sources[folder][source].append(path)
         known[folder] += sure
     nested = next((path for path in paths if path.count('/') > 1), None)
@@ -177,7 +178,7 @@ def _sources_of_file(paths: Iterable[str], groups: str) -> Sources:
     return sources
 
 
-def _for_validation(groups: list[list[str]], val_ratio: float) -> set[str]:
+def nearest_groups(groups: list[list[str]], val_ratio: float) -> set[str]:
     """Choose whole groups, as many as come nearest to the ratio.
 
     A group is taken if that brings its classes nearer to their share; of
@@ -257,7 +258,7 @@ def folder_lists(root: str,
     for name, found in sources.items():
         parts = sorted(found.values())
         random.Random(f'{seed} {name}').shuffle(parts)
-        chosen |= _for_validation(parts, val_ratio)
+        chosen |= nearest_groups(parts, val_ratio)
 
     classes = sorted({path.split('/')[0] for path in paths})
     videos = [Video(path, classes.index(path.split('/')[0]))
