@@ -28,6 +28,8 @@ from respike_mmaction.apis import (
 from respike_mmaction.apis.sources import is_live
 from respike_mmaction.visualization import annotate_video, draw_timeline
 
+CONFIGS = '.py', '.json', '.yaml', '.yml'  # what MMEngine reads
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
@@ -61,7 +63,7 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     *args.inputs, args.checkpoint = args.words
     args.config = None
-    if args.inputs and args.inputs[-1].endswith('.py'):
+    if args.inputs and Path(args.inputs[-1]).suffix in CONFIGS:
         args.config = args.inputs.pop()
     if not args.inputs:
         parser.error('name at least one INPUT before [CONFIG.py] CHECKPOINT')

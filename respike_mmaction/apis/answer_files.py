@@ -51,10 +51,9 @@ class AnswerFile:
             self._read()
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            header = self._text([self._columns()])
-            self.path.write_text(
-                header if self.path.suffix == '.csv' else '',
-                encoding='utf-8')
+            header = (self._text([self._columns()])
+                      if self.path.suffix == '.csv' else '')
+            self.path.write_bytes(header.encode())
 
     def write(self, predictions: Sequence[Prediction]) -> None:
         """Append the answers of a video.

@@ -188,7 +188,8 @@ def _seen(data: dict) -> dict:
 
 
 def _failed(source: Source, error: BaseException) -> Prediction:
-    return Prediction(source.name, source.label, error=str(error))
+    reason = ' '.join(str(error).split())  # one line of a table
+    return Prediction(source.name, source.label, error=reason)
 
 
 def _whole(network: TrainedNetwork, sources: list[Source], batch_size: int,

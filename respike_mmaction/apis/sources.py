@@ -82,7 +82,8 @@ def expand(inputs: Sequence[str | Path],
                 raise ValueError(f'{name}: no video in this folder (allowed '
                                  f'suffixes: {", ".join(SUFFIXES)})')
         elif Path(name).suffix.lower() in _LISTS:
-            folder = Path(name).parent if root is None else root
+            # before every path, so no line of a list is an address
+            folder = Path(name).parent if root is None else Path(root)
             sources = [Source(line['filename'], line['label'])
                        for line in read_annotations(name, str(folder),
                                                     unlabelled=True)]

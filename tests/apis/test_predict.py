@@ -1,17 +1,20 @@
 """predict.py answers as test.py does, and goes on where files are bad."""
 import csv
+import io
 import json
 import os
 import runpy
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
+from av.format import ContainerFormat
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -27,6 +30,7 @@ from respike_mmaction.apis import (
     predict_sources,
 )
 from respike_mmaction.apis.answer_files import AnswerFile, looked_at
+from respike_mmaction.apis.sources import is_live
 from respike_mmaction.apis.windows import read_windows
 from respike_mmaction.datasets.video_reader import open_video
 from respike_mmaction.engine import read_answers
@@ -145,20 +149,68 @@ def test_a_camera_that_is_absent_is_named(checkpoint):
     assert '99' in prediction.error
 
 
-def test_a_stream_is_cut_into_windows(folder, checkpoint):
+def test_the_number_of_a_camera(monkeypatch):
+    """It is a device of Linux that PyAV knows."""
+    opened = []
+    monkeypatch.setattr('sys.platform', 'linux')
+    monkeypatch.setattr('respike_mmaction.apis.sources.av.open',
+                        lambda *args, **kwargs: opened.append((args, kwargs)))
+    with pytest.raises(AttributeError):  # of the camera, None
+        FrameSource('3')
+    assert opened == [(('/dev/video3', ), dict(format='v4l2'))]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='a device of Linux')
+def test_pyav_knows_the_device():
+    assert ContainerFormat('v4l2', 'r').name.startswith('v')
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def served(folder):
+    """The address of a folder."""
     server = ThreadingHTTPServer(('127.0.0.1', 0), partial(
         Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        address = f'http://127.0.0.1:{server.server_port}/long.mp4'
-        found = list(predict(address, checkpoint,
-                             window=Span(frames=12)))
-        bad, = predict(address.replace('long', 'none'), checkpoint)
+        yield f'http://127.0.0.1:{server.server_port}'
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_a_playlist_of_a_server_opens_no_file(checkpoint, tmp_path):
+    write_video(tmp_path / 'a.ts', 30, size=(32, 32), gop=10)
+    playlist = ('#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{}\n'
+                '#EXT-X-ENDLIST\n')
+    (tmp_path / 'own.m3u8').write_text(playlist.format('a.ts'))
+    (tmp_path / 'file.m3u8').write_text(
+        playlist.format(f'file://{tmp_path}/a.ts'))
+    with served(tmp_path) as address:
+        own, = predict(f'{address}/own.m3u8', checkpoint)
+        other, = predict(f'{address}/file.m3u8', checkpoint)
+    assert own.scores is not None and own.end == 2
+    assert other.scores is None
+
+
+def test_a_list_names_no_address(tmp_path):
+    (tmp_path / 'a.txt').write_text('http://host/a.mp4\nfile:///a.mp4\n')
+    for root in (None, '', tmp_path):
+        assert not any(is_live(source.name)
+                       for source in expand([tmp_path / 'a.txt'], root))
+
+
+def test_a_stream_is_cut_into_windows(folder, checkpoint):
+    with served(folder) as address:
+        found = list(predict(f'{address}/long.mp4', checkpoint,
+                             window=Span(frames=12)))
+        bad, = predict(f'{address}/none.mp4', checkpoint)
     # 30 frames: the last six are no whole window of a stream
     assert [(p.start, p.end) for p in found] == [(0, 1.2), (1.2, 2.4)]
     files = list(predict(folder / 'long.mp4', checkpoint,
@@ -166,11 +218,6 @@ def test_a_stream_is_cut_into_windows(folder, checkpoint):
     for one, other in zip(found, files, strict=False):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
     assert '404' in bad.error or 'HTTP' in bad.error
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 def test_a_stream_shorter_than_its_window_is_named(folder, checkpoint):
@@ -395,6 +442,21 @@ def test_the_command_goes_on_where_it_was_stopped(suffix, folder, tmp_path,
     assert out.read_text() == whole
     with pytest.raises(ValueError, match="of the run .* this one is 'other'"):
         AnswerFile(out, CLASSES, 'other', 2)
+
+
+def test_a_bar_on_a_terminal_and_lines_in_a_log(folder, checkpoint, command,
+                                                monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    _, text = command(folder / 'long.mp4', folder / 'short.mp4', checkpoint)
+    assert '1 of 2 videos\n' in text and '2 of 2 videos\n' in text
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setattr('sys.stderr', Terminal())
+    _, text = command(folder / 'long.mp4', folder / 'short.mp4', checkpoint)
+    assert 'of 2 videos' not in text + sys.stderr.getvalue()
+    assert '100%' in sys.stderr.getvalue()
 
 
 def test_a_file_of_somebody_else_is_left_alone(tmp_path):
