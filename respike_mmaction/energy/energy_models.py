@@ -27,6 +27,8 @@ class EnergyModel:
             membrane potentials or spikes. Defaults to 0, not charged.
         bits_per_spike (int): Bits that a position of a spike map takes when
             moved. Defaults to 1, a bit map; 32 if spikes are kept as float32.
+        pj_per_int8_mac (float, optional): pJ of a multiply-accumulate of 8
+            bit numbers, for quantised twins. Defaults to None, not known.
 
     Raises:
         ValueError: If a text is empty or a number negative.
@@ -43,6 +45,7 @@ class EnergyModel:
     pj_per_weight_byte: float = 0.
     pj_per_activation_byte: float = 0.
     bits_per_spike: int = 1
+    pj_per_int8_mac: float | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -51,6 +54,8 @@ class EnergyModel:
                 if not isinstance(value, str) or not value:
                     raise ValueError(f'{f.name}={value!r} of an energy model '
                                      'is not allowed: it is a text')
+            elif value is None and f.default is None:
+                continue
             elif not isinstance(value, (int, float)) or not value >= 0:
                 raise ValueError(
                     f'{f.name}={value!r} of energy model {self.name!r} is '
@@ -74,9 +79,33 @@ class EnergyModel:
         """Compute and memory, in mJ."""
         return self.compute(count) + self.memory(count)
 
+    def quantised(self, dense: Count) -> float | None:
+        """Energy in mJ of a dense layer whose numbers have eight bits.
+
+        Its MACs are those of ``pj_per_int8_mac``, it moves a quarter of the
+        bytes, and its other operations cost the same.
+
+        Args:
+            dense (Count): Of real-valued inputs, see
+                :meth:`Count.as_dense`; bytes as of float32.
+
+        Returns:
+            float | None: None where the energy of a MAC is not known.
+        """
+        if self.pj_per_int8_mac is None:
+            return None
+        moved = (dense.weight_bytes * self.pj_per_weight_byte +
+                 dense.activation_bytes * self.pj_per_activation_byte) / 4
+        return (dense.macs * self.pj_per_int8_mac + moved +
+                sum(dense.operations.values()) * self.pj_per_operation
+                ) / PJ_PER_MJ
+
 
 _HOROWITZ = ('M. Horowitz, "Computing\'s Energy Problem (and what we can do '
              'about it)", ISSCC 2014, fig. 1.1.9')
+
+# an 8 bit multiplication 0.2 pJ, a 32 bit addition 0.1 pJ
+_INT8_MAC = .3
 
 ENERGY_MODELS = (
     EnergyModel(
@@ -87,7 +116,19 @@ ENERGY_MODELS = (
         covers='MACs (3.7 + 0.9 pJ) and synaptic operations (0.9 pJ) alone, '
         'the default of the field; no memory, no other operation',
         pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=0.9),
+    EnergyModel(
+        name='horowitz_45nm_int8',
+        technology='45 nm CMOS, 0.9 V',
+        precision='int8 weights and activations, int32 sums and potentials',
+        source=f'{_HOROWITZ}: 8 bit multiplication 0.2 pJ, 32 bit addition '
+        '0.1 pJ',
+        covers='MACs (0.2 + 0.1 pJ) and synaptic operations (0.1 pJ) alone: '
+        'the whole network in eight bits; no memory, no other operation',
+        pj_per_mac=_INT8_MAC,
+        pj_per_int8_mac=_INT8_MAC,
+        pj_per_ac=.1),
     EnergyModel(
         name='horowitz_45nm_sram',
         technology='45 nm CMOS, 0.9 V; 1 MB SRAM',
@@ -97,6 +138,7 @@ ENERGY_MODELS = (
         'multiplication each), weights once a view and maps once in and once '
         'out of a layer, all from SRAM: the lower end of memory',
         pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=0.9,
         pj_per_operation=3.7,
         pj_per_weight_byte=100 / 8,
@@ -108,6 +150,7 @@ ENERGY_MODELS = (
         source=f'{_HOROWITZ}: DRAM 1.3 to 2.6 nJ per 64 bit, here the lower',
         covers='as horowitz_45nm_sram with weights and maps from DRAM',
         pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=0.9,
         pj_per_operation=3.7,
         pj_per_weight_byte=1300 / 8,
@@ -119,6 +162,7 @@ ENERGY_MODELS = (
         source=f'{_HOROWITZ}: DRAM 1.3 to 2.6 nJ per 64 bit, here the higher',
         covers='as horowitz_45nm_dram: the upper end of memory',
         pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=0.9,
         pj_per_operation=3.7,
         pj_per_weight_byte=2600 / 8,
@@ -133,10 +177,25 @@ ENERGY_MODELS = (
         '5 pJ), as event-driven hardware does that takes spikes as they come; '
         'MACs reuse their operands in registers',
         pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=0.9 + 3 * 5,
         pj_per_operation=3.7,
         pj_per_weight_byte=100 / 8,
         pj_per_activation_byte=100 / 8),
+    EnergyModel(
+        name='lemaire_45nm',
+        technology='45 nm CMOS; 32 KB SRAM, nothing reused in registers',
+        precision='int32',
+        source='E. Lemaire et al., "An Analytical Estimation of Spiking '
+        'Neural Networks Energy Efficiency", ICONIP 2022 (arXiv 2210.13107): '
+        'int32 addition 0.1 pJ, multiplication 3.1 pJ, an access to 8 KB, 32 '
+        'KB, 1 MB SRAM 10, 20, 100 pJ',
+        covers='its terms that grow with the operations, all memories of 32 '
+        'KB: a MAC reads an input and a weight, a synaptic operation '
+        'addresses (an addition) and reads a weight, reads and writes a '
+        'potential; not its terms of a neuron (leak, reset, bias, output)',
+        pj_per_mac=3.1 + .1 + 2 * 20,
+        pj_per_ac=.1 + .1 + 3 * 20),
 )
 
 

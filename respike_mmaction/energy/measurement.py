@@ -1,10 +1,12 @@
 """Measures the operations of one video of a config, on real clips."""
 import os
+import sys
 from collections import Counter
 
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
@@ -44,7 +46,8 @@ def measure(config: str,
     neurons is run on them, of any other only the shapes are.
 
     Args:
-        config (str): File of the config.
+        config (str): File of the config, or ``mmaction::NAME`` of one of
+            the installed MMAction2.
         checkpoint (str, optional): Weights, a file or URL; of no effect
             where only shapes are run. Defaults to None: random ones, whose
             BatchNorm statistics are those of the first view.
@@ -79,7 +82,7 @@ def measure(config: str,
         raise ValueError(f'accuracy={accuracy!r} is not allowed: it is '
                          'between 0 and 100 %')
     check_exists(checkpoint)
-    cfg = Config.fromfile(config)
+    cfg = get_config(config) if '::' in config else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     energies = energy_models([
         *cfg.get('energy_models', ()), *(extra_models or ())])
@@ -160,8 +163,12 @@ class Run:
         self.views = 0
         trained = checkpoint is not None and not self.shapes
         self.correct = 0 if trained else None
-        for _, data in clips:
+        for number, (_, data) in enumerate(clips, 1):
             self._count(data, test_pipeline(cfg))
+            if len(clips) > 1:
+                print(f'\rmeasured: {number} of {len(clips)} videos',
+                      end='' if number < len(clips) else '\n', flush=True,
+                      file=sys.stderr)
 
     @torch.no_grad()
     def _count(self, data: dict, pipeline: list[dict]) -> None:

@@ -90,8 +90,60 @@ def format_report(report: dict) -> str:
     ]
     for name, energy in report['energy'].items():
         lines += ['', *_energy_lines(name, energy)]
-    lines += ['', 'Left out:', *(f'- {what}' for what in report['left_out'])]
+    if report.get('break_even'):
+        lines += ['', *_break_even_lines(report['break_even'])]
+    lines += ['', 'Left out:', *(f'- {what}' for what in report['left_out']),
+              '', meaning(report)]
     return '\n'.join(lines)
+
+
+def _break_even_lines(rows: Sequence[dict]) -> list[str]:
+    models = list(rows[0]['break_even'])
+    return [
+        'Break-even: the firing rate in % below which a layer, with the '
+        'neurons before it,',
+        'is cheaper than its dense twin / its twin in eight bits; ! where it '
+        'is not.',
+        *_lines([
+            ['layer', '', '', 'rate %', *models],
+            *([row['layer'], '', '', f'{100 * row["firing_rate"]:.1f}',
+               *(' / '.join(_limit(row['firing_rate'], limit)
+                            for limit in row['break_even'][model].values())
+                 for model in models)] for row in rows)
+        ])
+    ]
+
+
+def _limit(rate: float, limit: float | None) -> str:
+    if limit is None:
+        return '-'
+    return f'{100 * limit:.0f}{"!" if rate > limit else ""}'
+
+
+def meaning(report: dict) -> str:
+    """One sentence: where the energy goes, and whether spikes pay.
+
+    Args:
+        report (dict): Of :func:`respike_mmaction.energy.measure`.
+
+    Returns:
+        str: By the first energy model of the report.
+    """
+    name, energy = next(iter(report['energy'].items()))
+    whole = energy['mj_per_video']
+    branch, most = max(energy['mj_by_branch'].items(), key=lambda b: b[1])
+    text = (f'In short: {energy["mj_per_view"]:.2f} mJ a view by {name}, '
+            f'{percent(most, whole):.0f} % of it in the {branch}')
+    if 'spiking_branch' not in energy:
+        return f'{text}; nothing of it is spent on spikes.'
+    loses = [model for model, e in report['energy'].items()
+             if e['spiking_branch']['loses']]
+    spiking = energy['spiking_branch']
+    text += (f'; the spiking branch takes {percent(spiking["mj"], whole):.0f}'
+             f' % and {_verdict(spiking["mj"], spiking["mj_as_dense"])} '
+             'against its dense twin')
+    return text + (f', but loses by {", ".join(loses)}.' if loses and
+                   name not in loses else '.')
 
 
 def _weights(report: dict) -> str:

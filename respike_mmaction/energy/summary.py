@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from .break_even import break_even_rates
 from .counter import Layer
 from .energy_models import EnergyModel
 from .grouping import grouping
@@ -63,6 +64,7 @@ def make_report(model: nn.Module, layers: dict[Layer, Count],
                 **group_of(layer)._asdict(),
                 **_plain(of_layer)) for layer, of_layer in layers.items()
         ],
+        break_even=break_even_rates(layers, energies),
         energy={
             energy.name: _energy(energy, branches, views)
             for energy in energies

@@ -27,6 +27,8 @@ def draw_shares(report: dict, path: str | Path) -> None:
         ]
         axes.barh(names, shares, left=left, label=branch)
         left = [a + b for a, b in zip(left, shares, strict=True)]
+    for i, energy in enumerate(report['energy'].values()):
+        axes.text(101, i, f'{energy["mj_per_video"]:.3g} mJ', va='center')
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel('% of the energy of a video by the model of the bar\n'

@@ -2,6 +2,7 @@
 import csv
 import importlib.util
 import json
+import pickle
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
+from respike_mmaction.energy import format_report
 from respike_mmaction.energy.measurement import check_exists
 from respike_mmaction.visualization import draw_shares
 from tests.videos import write_video
@@ -371,3 +373,41 @@ def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
     axes.figure.canvas.draw()
     ticks = axes.get_xticklabels() + axes.get_xticklabels(minor=True)
     assert any(tick.get_text() for tick in ticks)
+
+
+def test_break_even_and_meaning(report, tool, folder, capsys):
+    layers = [layer['name'] for layer in report['layers']
+              if layer['spike_positions']]
+    assert [row['layer'] for row in report['break_even']] == layers
+    limits = report['break_even'][0]['break_even']
+    assert set(limits) == set(report['energy'])
+    # without memory: r * .9 <= 4.6, and <= .3 in eight bits, but for
+    # the border, where spikes reach fewer positions
+    assert limits['horowitz_45nm']['dense'] == 1
+    assert 1 / 3 <= limits['horowitz_45nm']['quantised'] < .5
+    text = format_report(report)
+    assert '! where it' in text
+    last = text.splitlines()[-1]
+    energy = report['energy']['horowitz_45nm']
+    assert last.startswith(
+        f'In short: {energy["mj_per_view"]:.2f} mJ a view by horowitz_45nm')
+    assert 'wins against its dense twin' in last
+
+
+def test_accuracy_of_a_dump(tool, folder):
+    path = folder / 'dump.pkl'
+    path.write_bytes(pickle.dumps([
+        dict(pred_score=torch.tensor([.2, .8]), gt_label=torch.tensor([label]))
+        for label in (1, 1, 0, -1)]))
+    assert tool.accuracy_of_dump(str(path)) == pytest.approx(100 * 2 / 3)
+    with pytest.raises(SystemExit):
+        tool.parse_args(['x.py', '--dump', 'a', '--accuracy', '3'])
+
+
+def test_configs_of_the_installed_mmaction2(tool, folder):
+    name = ('mmaction::recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-'
+            '1x1x8-100e_kinetics400-rgb.py')
+    tool.main([name, '--input', str(folder / 'a.mp4'), '--out-dir',
+               str(folder / 'hub')])
+    path, = (folder / 'hub').glob('*.json')
+    assert json.loads(path.read_text())['views_per_video'] == 10

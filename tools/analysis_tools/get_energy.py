@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from respike_mmaction.datasets.annotation_file import UNLABELLED
 from respike_mmaction.energy import (
     format_report,
     measure,
@@ -16,6 +17,7 @@ from respike_mmaction.energy import (
     write_json,
 )
 from respike_mmaction.energy.measurement import KEYS_AND_VALUES
+from respike_mmaction.engine.answers import read_answers, wrong_answers
 from respike_mmaction.visualization import draw_accuracy, draw_shares
 
 
@@ -23,7 +25,9 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description='Operations, spikes and energy of a video, measured on '
         'real clips, of any MMAction2 recognizer')
-    parser.add_argument('config', nargs='?', help='config file')
+    parser.add_argument(
+        'config', nargs='?', help='config file, or mmaction::NAME of the '
+        'installed MMAction2')
     parser.add_argument(
         'checkpoint', nargs='?',
         help='weights, a file or URL; without them random ones take their '
@@ -42,7 +46,10 @@ def parse_args(argv=None):
         '--energy-models',
         help='config file with a list `energy_models`, beside the built-in '
         'ones and those in CONFIG')
-    parser.add_argument(
+    accuracy = parser.add_mutually_exclusive_group()
+    accuracy.add_argument(
+        '--dump', help='of test.py: take top-1 accuracy from it')
+    accuracy.add_argument(
         '--accuracy', type=float,
         help='top-1 accuracy in percent to keep in the JSON file (default: '
         'that on the measured videos, if they are labelled, CHECKPOINT is '
@@ -75,6 +82,15 @@ def read_energy_models(path):
     return models
 
 
+def accuracy_of_dump(path):
+    """Top-1 accuracy in percent of what ``test.py --dump`` wrote."""
+    answers = [a for a in read_answers(path) if a.label != UNLABELLED]
+    if not answers:
+        raise ValueError(f'{path} is not allowed as --dump: none of its '
+                         'videos has a label')
+    return 100 * (1 - len(wrong_answers(answers)) / len(answers))
+
+
 def main(argv=None):
     args = parse_args(argv)
     out_dir = Path(args.out_dir)
@@ -93,7 +109,8 @@ def main(argv=None):
         file=args.input,
         keys_and_values=args.keys_and_values,
         extra_models=extra,
-        accuracy=args.accuracy,
+        accuracy=(accuracy_of_dump(args.dump) if args.dump else
+                  args.accuracy),
         seed=args.seed,
         device=args.device)
     print(format_report(report))

@@ -73,7 +73,7 @@ dataset = dict(
     data_prefix=dict(video='${data_prefix.video}'),
     num_classes='${num_classes}')
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,  # small videos; workers would share the one thread
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(

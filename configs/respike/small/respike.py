@@ -11,6 +11,7 @@ _base_ = [
 
 pretrained = '{{$RESNET18:https://download.pytorch.org/models/resnet18-f37072fd.pth}}'  # noqa: E501
 max_epochs = 16
+auto_scale_lr = dict(base_batch_size=8)
 
 model = dict(
     stride='${clip.stride}',
