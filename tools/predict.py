@@ -119,7 +119,7 @@ class Report:
         if len(left) < len(sources):
             held = [done[s.name] for s in sources
                     if s.name in done and not is_live(s.name)]
-            self.counts['unreadable'] += held.count(False)
+            self.counts.update(videos=len(held), unreadable=held.count(False))
             print(f'{len(held)} videos are left out: {self.args.out} holds '
                   f'them ({held.count(False)} unreadable)')
         return left

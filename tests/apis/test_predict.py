@@ -438,6 +438,7 @@ def test_the_command_goes_on_where_it_was_stopped(suffix, folder, tmp_path,
     status, text = command(*args)
     assert status == 1  # one that the file holds cannot be read
     assert '3 videos are left out' in text
+    assert '4 videos, 1 cannot be read' in text
     assert 'short.mp4' in text and 'long.mp4' not in text
     assert out.read_text() == whole
     with pytest.raises(ValueError, match="of the run .* this one is 'other'"):
