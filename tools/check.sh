@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/env.sh
 LIMIT=${LIMIT:-2700}
 prepare_env mmcv-lite,video,plot,nir,test
-# the reference library alone: of what it asks for, its torchvision would bring
-# another torch, and the neurons that are compared with need the rest only
+# the reference libraries alone: what they ask for would bring another torch,
+# and what is compared with needs nothing of it
 python -m pip install --disable-pip-version-check --quiet --no-deps \
     -r requirements/bench.txt
 
