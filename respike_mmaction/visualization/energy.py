@@ -28,7 +28,9 @@ def draw_shares(report: dict, path: str | Path) -> None:
         axes.barh(names, shares, left=left, label=branch)
         left = [a + b for a, b in zip(left, shares, strict=True)]
     for i, energy in enumerate(report['energy'].values()):
-        axes.text(101, i, f'{energy["mj_per_video"]:.3g} mJ', va='center')
+        mj = energy['mj_per_video']
+        axes.text(101, i, f'{mj:.3g} mJ' if mj < 100 else f'{mj:.0f} mJ',
+                  va='center')
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel('% of the energy of a video by the model of the bar\n'

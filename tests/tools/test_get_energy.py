@@ -169,6 +169,10 @@ def test_chart_of_shares(report, folder, figures):
             assert bar.get_x() == pytest.approx(end[i])
             end[i] += share
     assert end == pytest.approx([100.] * len(energies))
+    whole = [float(text.get_text().removesuffix(' mJ'))
+             for text in axes.texts]
+    assert whole == pytest.approx(
+        [energy['mj_per_video'] for energy in energies.values()], rel=5e-3)
     assert 'tiny.py, RANDOM weights' in axes.get_xlabel()
 
 
