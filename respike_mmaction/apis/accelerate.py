@@ -16,6 +16,7 @@ from ..models.layers.int8_spike_conv import (
     Int8SpikeConv2d,
     why_not_int8,
 )
+from ..models.neurons import BaseNeuron
 
 SPIKES = (*TERMS, None)
 DENSE = ('bfloat16', None)
@@ -161,6 +162,8 @@ def _fold_dense(backbone: nn.Module) -> nn.Module:
 def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
                        dtype: torch.dtype) -> None:
     for block in _blocks(backbone):
+        if not isinstance(block.neuron1, BaseNeuron):
+            continue  # the ReLU twin has no spikes
         for index in '12':
             conv = getattr(block, f'conv{index}')
             setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))

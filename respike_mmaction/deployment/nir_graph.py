@@ -126,6 +126,10 @@ def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
 def _add_stage(graph: _Graph, name: str, x: _Map, stage: nn.Module) -> _Map:
     for i, block in enumerate(stage):
         at = f'{name}_{i}'
+        if block.stateless:
+            raise ValueError(
+                f'the stateless neurons of {at} cannot be exported to NIR: '
+                'those there carry their potentials to the next step')
         shortcut = x
         if block.downsample is not None:
             pool, conv, norm = block.downsample

@@ -116,6 +116,16 @@ def test_scores(spikes, bound, backbone):
 
 
 @needs_int8
+def test_the_relu_twin_keeps_its_real_values():
+    model = recognizer(backbone=dict(neuron=dict(type='ReLU')))
+    frames = torch.randn(2, 8, 3, 64, 64)
+    fast = accelerate(model, dense=None)
+    assert not any(isinstance(m, Int8SpikeConv2d) for m in fast.modules())
+    torch.testing.assert_close(
+        scores(fast, frames), scores(model, frames), rtol=1e-3, atol=1e-4)
+
+
+@needs_int8
 def test_bfloat16_beside():
     model = recognizer()
     frames = torch.randn(2, 8, 3, 64, 64)

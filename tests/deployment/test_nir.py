@@ -160,6 +160,12 @@ def test_what_nir_lacks_is_refused_by_name():
         to_nir(network(), (48, 64))
     with pytest.raises(TypeError, match='Conv2d cannot be exported'):
         to_nir(torch.nn.Conv2d(1, 1, 1), (64, 64))
+    for stateless in (dict(stateless_stages=(1, )),
+                      dict(neuron=dict(type='ReLU'))):
+        model = MODELS.build(dict(
+            type='SpikingResNet', depth=10, base_channels=8, **stateless))
+        with pytest.raises(ValueError, match='stateless neurons of layer'):
+            to_nir(model, (64, 64))
     graph, = to_nir(network(), (64, 64))
     with pytest.raises(ValueError, match="simulator='brian'.*snntorch"):
         simulate(graph, torch.zeros(1, 1, 3, 64, 64), 'brian')

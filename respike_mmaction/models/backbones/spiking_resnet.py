@@ -247,7 +247,8 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             fastest. Defaults to 1. Set by :class:`ReSpikeRecognizer`.
         neuron (dict, optional): Config of the neurons, for instance
             ``dict(type='LIFNeuron', tau=4 / 3)``. Defaults to None, which is
-            that one, the paper's.
+            that one, the paper's. ``dict(type='ReLU')`` makes the twin
+            without spikes and membranes.
         norm_statistics (str): In training, ``'per_step'`` normalises every
             step by its own batch statistics, as the published code does;
             ``'shared'`` takes one statistic over all steps (tdBN). Equal in
