@@ -4,13 +4,16 @@ from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
 from .predict import Prediction, predict, predict_sources
 from .sources import FrameSource, Source, expand
+from .stream import Answer, StreamingRecognizer
+from .stream_state import StreamState
 from .timeline import Segment, Timeline, write_scores, write_segments
 from .trained import TrainedNetwork, load_trained
 from .windows import Span
 
 __all__ = [
-    'AnswerFile', 'FrameSource', 'Prediction', 'Segment', 'Source', 'Span',
-    'Timeline', 'TrainedNetwork', 'ablation_table', 'accelerate', 'expand',
-    'gather_runs', 'last_accuracy', 'load_trained', 'looked_at', 'predict',
-    'predict_sources', 'table_line', 'write_scores', 'write_segments'
+    'Answer', 'AnswerFile', 'FrameSource', 'Prediction', 'Segment', 'Source',
+    'Span', 'StreamState', 'StreamingRecognizer', 'Timeline', 'TrainedNetwork',
+    'ablation_table', 'accelerate', 'expand', 'gather_runs', 'last_accuracy',
+    'load_trained', 'looked_at', 'predict', 'predict_sources', 'table_line',
+    'write_scores', 'write_segments'
 ]
