@@ -28,9 +28,10 @@ class VideoInit(BaseTransform):
         - avg_fps
 
     Args:
-        decoder (str): ``'auto'`` (PyAV), ``'pyav'`` or ``'decord'``. The
-            choice is made when a file is opened, where the environment
-            variable ``RESPIKE_DECODER`` is stronger. Defaults to ``'auto'``.
+        decoder (str): ``'auto'`` (PyAV), ``'pyav'``, ``'decord'`` or
+            ``'torchcodec'``. The choice is made when a file is opened, where
+            the environment variable ``RESPIKE_DECODER`` is stronger. Defaults
+            to ``'auto'``.
         num_threads (int): Number of decoding threads. Defaults to 1, which
             is best with several dataloader workers.
         io_backend (str): MMEngine's file backend, as in MMAction2's
@@ -118,10 +119,13 @@ class VideoDecode(BaseTransform):
         Raises:
             VideoReadError: If one of the frames cannot be decoded.
         """
-        reader = results['video_reader']
-        results['imgs'] = reader.get_frames(np.ravel(results['frame_inds']))
-        results['video_reader'] = None  # closes the file
-        results.pop('local_copy', None)
+        reader = results.pop('video_reader')
+        try:
+            results['imgs'] = reader.get_frames(
+                np.ravel(results['frame_inds']))
+        finally:
+            reader.close()
+            results.pop('local_copy', None)
         results['original_shape'] = results['imgs'][0].shape[:2]
         results['img_shape'] = results['imgs'][0].shape[:2]
         return results

@@ -1,0 +1,1 @@
+"""Readers of video files, one a library, and what they share."""
