@@ -2,6 +2,8 @@
 from .ablation import ablation_table, gather_runs, last_accuracy
 from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
+from .live_frames import LiveFrames
+from .live_stream import LiveStream, energy_per_frame
 from .predict import Prediction, predict, predict_sources
 from .sources import FrameSource, Source, expand
 from .stream import Answer, StreamingRecognizer
@@ -11,9 +13,10 @@ from .trained import TrainedNetwork, load_trained
 from .windows import Span
 
 __all__ = [
-    'Answer', 'AnswerFile', 'FrameSource', 'Prediction', 'Segment', 'Source',
-    'Span', 'StreamState', 'StreamingRecognizer', 'Timeline', 'TrainedNetwork',
-    'ablation_table', 'accelerate', 'expand', 'gather_runs', 'last_accuracy',
+    'Answer', 'AnswerFile', 'FrameSource', 'LiveFrames', 'LiveStream',
+    'Prediction', 'Segment', 'Source', 'Span', 'StreamState',
+    'StreamingRecognizer', 'Timeline', 'TrainedNetwork', 'ablation_table',
+    'accelerate', 'energy_per_frame', 'expand', 'gather_runs', 'last_accuracy',
     'load_trained', 'looked_at', 'predict', 'predict_sources', 'table_line',
     'write_scores', 'write_segments'
 ]

@@ -87,6 +87,9 @@ ENTRIES = {
         'predict.py', folder / 'a.mp4', folder / 'config.py', path),
     'predict without config': lambda folder, path: script(
         'predict.py', folder / 'a.mp4', path),
+    'stream': lambda folder, path: script(
+        'stream.py', folder / 'a.mp4', folder / 'config.py', path, '--speed',
+        '0'),
     'inference': lambda folder, path: inference_recognizer(
         init_recognizer(str(folder / 'config.py'), str(path), device='cpu'),
         str(folder / 'a.mp4')),
