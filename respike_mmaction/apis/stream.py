@@ -211,7 +211,8 @@ class StreamingRecognizer:
             return torch.zeros(len(frame), dtype=torch.bool,
                                device=self.device)
         change = frame.to(self.dtype) - reference.to(self.dtype)
-        return change.abs().mean((1, 2, 3)) > self.scene_cut
+        begun = state['position'] + state['groups'] > 0
+        return begun & (change.abs().mean((1, 2, 3)) > self.scene_cut)
 
     def _in_one_go(self, state: StreamState) -> int:
         """Frames that go through the network together: residual ones."""

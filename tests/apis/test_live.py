@@ -35,6 +35,7 @@ from tests.apis.networks import (
     pipeline,
     write_checkpoint,
 )
+from tests.apis.test_predict import served
 from tests.apis.test_stream import build, close, frames_of
 from tests.conftest import ROOT
 from tests.videos import write_video
@@ -240,6 +241,26 @@ def test_a_video_is_answered_as_its_windows_are(tmp_path):
 def test_a_real_video(tmp_path, shared_data):
     path = sorted((shared_data / 'videos/hmdb51').glob('*.avi'))[0]
     check_video(trained(tmp_path), path, 20)
+
+
+def test_an_http_stream(tmp_path):
+    """No frame is lost uncounted."""
+    write_video(tmp_path / 'a.mp4', 30, size=(32, 32))
+    with served(tmp_path) as address, \
+            FrameSource(f'{address}/a.mp4') as source:
+        live = LiveStream(trained(tmp_path), source)
+        assert sum(1 for _ in live) == live.taken > 0
+    assert live.taken + live.frames.dropped == live.frames.read == 30
+
+
+def test_the_example_of_the_docs(tmp_path, monkeypatch, capsys):
+    text = (ROOT / 'docs/streaming.md').read_text()
+    code = text.split('```python\n')[1].split('```')[0]
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / 'CHECKPOINT')
+    config().dump(tmp_path / 'CONFIG.py')
+    exec(code, dict(frames=frames_of(12, 2).unbind(1)))
+    assert capsys.readouterr().out.count('tensor') == 2 * 2
 
 
 def test_energy_of_frames_adds_up_to_that_of_a_clip():

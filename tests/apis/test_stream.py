@@ -141,7 +141,8 @@ def test_networks_of_other_kinds(name):
 
 def test_streams_out_of_step_are_answered_as_if_alone(model):
     """Reset at different frames, at rest where v_reset is not zero."""
-    for net in (model, build(**VARIANTS['neuron'])):
+    for net in (model, build(**VARIANTS['neuron']),
+                build(**VARIANTS['all_stages'])):
         stream, frames = StreamingRecognizer(net), frames_of(17, 3)
         resets = {2: [1], 7: [0, 1], 12: [2]}
         state, together = None, []
@@ -185,6 +186,10 @@ def test_scene_cuts_reset_their_stream_alone(model):
     plain, _ = StreamingRecognizer(model).forward_steps(frames)
     close(answers.logits[1], plain.logits[1])
     assert not plain.scene_cut.any()
+    _, state = cutting.forward_steps(frames[:, :6])
+    answer, _ = cutting.step(frames[:, 6], cutting.reset(
+        state, torch.tensor([True, False])))  # it begins anyway
+    assert not answer.scene_cut.any()
     assert (answers.logits[0, 6:] - plain.logits[0, 6:]).abs().max() > 1e-3
 
 
