@@ -221,15 +221,25 @@ def test_a_state_is_a_value(model):
     assert all(map(torch.equal, before, after))
 
 
-def test_the_state_does_not_grow(model):
-    """Bytes of the storages, over 500 frames; the same in each group."""
-    stream, frames = StreamingRecognizer(model), frames_of(100)
-    state, sizes = None, []
-    for number in range(500):
-        _, state = stream.step(frames[:, number % 100], state)
-        sizes.append(sum(x.untyped_storage().nbytes()
-                         for x in tree_leaves(state) if x is not None))
-    assert sizes == sizes[:STRIDE] * (500 // STRIDE)
+def size_of(state):
+    """Bytes of all that a state keeps alive, each storage once."""
+    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes()
+                for x in tree_leaves(state) if x is not None}
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize('reference, total', [('key', 500), ('previous', 40)])
+def test_the_state_does_not_grow(reference, total):
+    """The same in each group, and for any chunking."""
+    model, frames = build(reference=reference), frames_of(100)
+    stream, state, sizes = StreamingRecognizer(model), None, []
+    for number in range(total):
+        _, state = stream.step(frames[:, number % 100].clone(), state)
+        sizes.append(size_of(state))
+    assert sizes == sizes[:STRIDE] * (total // STRIDE)
+    for number in range(1, 9):
+        _, state = stream.forward_steps(frames[:, :number])
+        assert size_of(state) <= 1.05 * sizes[number - 1]
 
 
 def test_a_frame_costs_one_step_or_one_key_pass(model):
