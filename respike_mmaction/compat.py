@@ -48,7 +48,7 @@ def _replace(owner: Any, name: str, make: Callable) -> None:
     upstream = getattr(owner, name)
     if not hasattr(upstream, '_mended'):
         of_class = ismethod(upstream)
-        mended = wraps(upstream)(
+        mended: Any = wraps(upstream)(
             make(upstream.__func__ if of_class else upstream))
         mended._mended = True
         setattr(owner, name, classmethod(mended) if of_class else mended)
@@ -131,7 +131,7 @@ class _DrnFinder(MetaPathFinder, Loader):
         class DRN:
             """Stand-in for the localizer missing from the release."""
 
-            def __init__(self, *args, **kwargs):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
                 raise ImportError(
                     'DRN is missing from the PyPI release of mmaction2 '
                     '(open-mmlab/mmaction2#2714); install mmaction2 from '
@@ -139,7 +139,7 @@ class _DrnFinder(MetaPathFinder, Loader):
 
         DRN.__module__ = module.__name__
         MODELS.register_module(name='DRN', module=DRN)
-        module.DRN = DRN
+        setattr(module, 'DRN', DRN)  # noqa: B010
 
 
 def mend_missing_drn() -> None:
@@ -192,7 +192,8 @@ def mend_numpy_names() -> None:
     """
     import numpy as np
 
-    def in1d(ar1: Any, ar2: Any, *args, **kwargs) -> np.ndarray:
+    def in1d(ar1: Any, ar2: Any, *args: Any,
+                 **kwargs: Any) -> np.ndarray:
         return np.isin(np.ravel(ar1), ar2, *args, **kwargs)
 
     names = {'Inf': np.inf, 'NAN': np.nan, 'in1d': in1d}
@@ -233,12 +234,12 @@ def mend_imgaug() -> None:
 
     def make(upstream: Callable) -> Callable:
 
-        def init(self: Any, *args, **kwargs) -> None:
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
             numpy_bool = np.bool
             try:
                 upstream(self, *args, **kwargs)
             finally:
-                np.bool = numpy_bool
+                setattr(np, 'bool', numpy_bool)  # noqa: B010
 
         return init
 
@@ -259,7 +260,7 @@ def mend_gloo_init() -> None:
 
         def _init_dist_pytorch(backend: str,
                                init_backend: str = 'torch',
-                               **kwargs) -> None:
+                               **kwargs: Any) -> None:
             if backend == 'nccl':
                 raise RuntimeError(
                     "backend 'nccl' needs a CUDA device and this machine has "
@@ -282,7 +283,8 @@ def mend_ddp_device_ids() -> None:
 
     def make(upstream: Callable) -> Callable:
 
-        def init(self: Any, module: Any, *args, **kwargs) -> None:
+        def init(self: Any, module: Any, *args: Any,
+                 **kwargs: Any) -> None:
             kwargs['device_ids'] = None
             upstream(self, module, *args, **kwargs)
 
@@ -309,7 +311,7 @@ def mend_cpu_amp() -> None:
                  loss_scale: Any = 'dynamic',
                  dtype: Any = None,
                  use_fsdp: bool = False,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
             OptimWrapper.__init__(self, **kwargs)
             self._scale_update_param = None
             self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)

@@ -29,7 +29,7 @@ def mend_pickle_files() -> None:
     """Read dumps and annotations in .pkl files without calling any code."""
     def make(upstream: Callable) -> Callable:
 
-        def load_from_fileobj(self: Any, file: Any, **kwargs) -> Any:
+        def load_from_fileobj(self: Any, file: Any, **kwargs: Any) -> Any:
             from .checkpoints import read_pickle
             return read_pickle(file, **kwargs)
 

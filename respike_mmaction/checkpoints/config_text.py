@@ -39,7 +39,7 @@ def config_of(checkpoint: dict, source: str = 'the checkpoint') -> Config:
         ValueError: If the checkpoint holds no config, or one that is more
             than data or names what is not registered.
     """
-    found = checkpoint
+    found: Any = checkpoint
     for path in (('message_hub', 'runtime_info', 'cfg'), ('meta', 'cfg'),
                  ('meta', 'config')):
         found = checkpoint
@@ -103,8 +103,8 @@ def _value(node: ast.expr) -> Any:
         case ast.Call(ast.Name('dict'), [ast.Dict() as mapping], []):
             return _value(mapping)
         case ast.Dict(keys, values) if None not in keys:  # {**other}
-            return dict(zip(map(_value, keys), map(_value, values),
-                            strict=True))
+            return {_value(key): _value(value)
+                    for key, value in zip(keys, values, strict=True) if key}
         case ast.List(elements):
             return [_value(element) for element in elements]
         case ast.Tuple(elements):

@@ -2,7 +2,6 @@
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,7 +40,7 @@ def read_dump(path: str | Path) -> list[dict]:
 
 
 def read_pickle(file: BinaryIO, source: str = 'the pickle file',
-                **kwargs) -> Any:
+                **kwargs: Any) -> Any:
     """Unpickle tensors, arrays and plain values; refuse all else.
 
     Python's own ``pickle.load`` calls whatever a file names.
@@ -85,7 +84,7 @@ def _no_bytes() -> bytes:
     return b''
 
 
-def _allowed() -> dict[str, Callable]:
+def _allowed() -> dict[str, Any]:
     core = np._core if hasattr(np, '_core') else np.core  # numpy 2, numpy 1
     allowed = {
         '_codecs.encode': _encode,
@@ -114,10 +113,13 @@ _ALLOWED = _allowed()
 
 
 # The one in C makes room for whatever number of objects a file announces.
-class _Unpickler(pickle._Unpickler):
+_Plain: Any = pickle._Unpickler
+
+
+class _Unpickler(_Plain):
     """Finds what makes plain values."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch = dict(_Plain.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         if f'{module}.{name}' in _ALLOWED:

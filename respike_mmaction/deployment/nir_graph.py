@@ -4,14 +4,15 @@ NIR is the Neuromorphic Intermediate Representation (Pedersen et al., Nature
 Communications 2024). Its neurons fire at ``v > v_threshold``, ours at
 ``>=``: they differ where a potential meets the threshold exactly.
 """
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..models.backbones.spiking_resnet import SpikingResNet
 from ..models.neurons import BaseNeuron
@@ -60,7 +61,7 @@ class _Graph:
             # a 1x1 convolution of means over windows
             weight = weight.expand(-1, -1, pool, pool) / pool**2
         return self._convolution(name, x, weight.numpy(), bias.numpy(),
-                                 conv.stride[0] * pool, conv.padding[0])
+                                 conv.stride[0] * pool, int(conv.padding[0]))
 
     def _convolution(self, name: str, x: _Map, weight: np.ndarray,
                      bias: np.ndarray, stride: int = 1,
@@ -109,21 +110,19 @@ class _Graph:
         return self.nir.NIRGraph(self.nodes, self.edges)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+def _folded(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution and its BatchNorm, in float32."""
     with torch.no_grad():
-        weight, bias = conv.weight.double(), conv.bias
+        both = copy.deepcopy(conv).double().eval()
         if isinstance(norm, _BatchNorm):
-            weight, bias = fuse_conv_bn_weights(
-                weight, None if bias is None else bias.double(),
-                norm.running_mean.double(), norm.running_var.double(),
-                norm.eps, norm.weight.double(), norm.bias.double())
-        elif bias is None:
-            bias = weight.new_zeros(len(weight))
-        return weight.float().cpu(), bias.float().cpu()
+            both = fuse_conv_bn_eval(
+                both, copy.deepcopy(norm).double().eval())
+        bias = (both.weight.new_zeros(both.out_channels)
+                if both.bias is None else both.bias)
+        return both.weight.float().cpu(), bias.float().cpu()
 
 
-def _add_stage(graph: _Graph, name: str, x: _Map, stage: nn.Module) -> _Map:
+def _add_stage(graph: _Graph, name: str, x: _Map, stage: Any) -> _Map:
     for i, block in enumerate(stage):
         at = f'{name}_{i}'
         if block.stateless:

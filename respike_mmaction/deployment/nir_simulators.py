@@ -6,7 +6,7 @@ shortcuts are lost without a word. Here all graphs are wired by
 ``nirtorch.nir_to_torch``, with the neurons of the library.
 """
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +17,12 @@ from ..models.neurons import BaseNeuron
 from .extras import require
 from .nir_graph import DT
 
-if TYPE_CHECKING:
-    import nir
-
 
 def _value(parameter: np.ndarray) -> float:
     return float(parameter.flat[0])  # ours are the same all over a layer
 
 
-def _snntorch(graph: 'nir.NIRGraph') -> nn.Module:
+def _snntorch(graph: Any) -> nn.Module:
     reader = require('snntorch.import_nir', 'nir')
     if any(isinstance(node, require('nir', 'nir').IF)
            for node in graph.nodes.values()):
@@ -34,15 +31,15 @@ def _snntorch(graph: 'nir.NIRGraph') -> nn.Module:
     return reader.import_from_nir(graph)
 
 
-def _spikingjelly(graph: 'nir.NIRGraph') -> nn.Module:
+def _spikingjelly(graph: Any) -> nn.Module:
     reader = require('spikingjelly.activation_based.nir_exchange')
     return reader.import_from_nir(graph, dt=DT)
 
 
-def _norse(graph: 'nir.NIRGraph') -> nn.Module:
+def _norse(graph: Any) -> nn.Module:
     nir, norse = require('nir', 'nir'), require('norse.torch')
 
-    def lif(node: 'nir.LIF') -> nn.Module:
+    def lif(node: Any) -> nn.Module:
         return norse.LIFBoxCell(
             norse.LIFBoxParameters(
                 tau_mem_inv=torch.tensor(1 / _value(node.tau)),
@@ -50,7 +47,7 @@ def _norse(graph: 'nir.NIRGraph') -> nn.Module:
                 v_leak=torch.tensor(0.)),
             dt=DT)
 
-    def integrate(node: 'nir.IF') -> nn.Module:
+    def integrate(node: Any) -> nn.Module:
         return norse.IAFCell(
             norse.IAFParameters(v_th=torch.tensor(_value(node.v_threshold))),
             dt=DT)
@@ -58,7 +55,7 @@ def _norse(graph: 'nir.NIRGraph') -> nn.Module:
     return _wire(graph, {nir.LIF: lif, nir.IF: integrate})
 
 
-def _sinabs(graph: 'nir.NIRGraph') -> nn.Module:
+def _sinabs(graph: Any) -> nn.Module:
     nir, layers = require('nir', 'nir'), require('sinabs.layers')
     activation = require('sinabs.activation')
 
@@ -73,7 +70,7 @@ def _sinabs(graph: 'nir.NIRGraph') -> nn.Module:
             min_v_mem=None,
             **kwargs)
 
-    def lif(node: 'nir.LIF') -> nn.Module:
+    def lif(node: Any) -> nn.Module:
         # its potential decays by exp(-1 / tau_mem) a step, ours by 1 - 1/tau
         decay = 1 - DT / _value(node.tau)
         return neuron(node, layers.LIFSqueeze, norm_input=True,
@@ -85,7 +82,7 @@ def _sinabs(graph: 'nir.NIRGraph') -> nn.Module:
     })
 
 
-def _wire(graph: 'nir.NIRGraph', neurons: dict) -> nn.Module:
+def _wire(graph: Any, neurons: dict) -> nn.Module:
     return require('nirtorch', 'nir').nir_to_torch(graph, neurons)
 
 
@@ -102,7 +99,7 @@ def _is_neuron(name: str) -> bool:
     return name.endswith(('neuron1', 'neuron2'))
 
 
-def simulate(graph: 'nir.NIRGraph', frames: Tensor,
+def simulate(graph: Any, frames: Tensor,
              simulator: str) -> tuple[Tensor, dict[str, Tensor]]:
     """Run a graph of :func:`to_nir` in another library, step by step.
 
@@ -226,7 +223,7 @@ class Agreement(NamedTuple):
     different: int
 
 
-def compare(graph: 'nir.NIRGraph', recording: Recording,
+def compare(graph: Any, recording: Recording,
             simulator: str) -> tuple[list[Agreement], float]:
     """Compare a graph in a simulator with the network itself.
 

@@ -85,7 +85,7 @@ class SpikingBasicBlock(nn.Module):
         """Membrane potentials that the block takes and returns."""
         return 0 if self.stateless else 2
 
-    def _fire(self, neuron: BaseNeuron, x: Tensor, num_steps: int,
+    def _fire(self, neuron: nn.Module, x: Tensor, num_steps: int,
               v: Tensor | None, return_v: bool
               ) -> tuple[Tensor, Tensor | None]:
         """Spikes, and the potential after the last step if wanted."""
@@ -164,7 +164,8 @@ class SpikingStage(nn.Sequential):
     @property
     def num_states(self) -> int:
         """Membrane potentials that the stage takes and returns."""
-        return sum(block.num_states for block in self)
+        blocks: Any = self
+        return sum(block.num_states for block in blocks)
 
     def forward(self,
                 x: Tensor,
@@ -177,7 +178,8 @@ class SpikingStage(nn.Sequential):
                 ) -> Tensor | tuple[Tensor, State]:
         """See :meth:`SpikingBasicBlock.forward`."""
         after: State = ()
-        for block in self:
+        blocks: Any = self
+        for block in blocks:
             before = None
             if state is not None:
                 before, state = (state[:block.num_states],
@@ -415,8 +417,10 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
         steps = self.num_steps if num_steps is None else num_steps
         self._check_call(x, steps, state)
         moves = self._moves(x) if self.training else None
-        x, norm = self.conv1(x), self.bn1
-        outs, after = [], ()
+        x = self.conv1(x)
+        norm: Any = self.bn1
+        outs: list[Tensor] = []
+        after: State = ()
         for i in range(4):
             stage = getattr(self, f'layer{i + 1}')
             before = None

@@ -1,5 +1,6 @@
 """Recognizer head of ReSpike: per-stage fusion and the classifier."""
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +76,7 @@ class CrossAttentionFusion(BaseHead):
                  init_std: float | None = None,
                  with_cp: bool = False,
                  in_channels: int | None = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(
                 f'num_classes={num_classes!r} is not allowed for '
@@ -86,8 +87,8 @@ class CrossAttentionFusion(BaseHead):
             raise ValueError(
                 f'fused_stages={fused_stages!r} is not allowed for '
                 'CrossAttentionFusion: stages are numbered 0, 1, 2, 3')
-        self._check_channels(key_channels, spiking_channels, head_channels,
-                             stages)
+        key_channels, spiking_channels = self._check_channels(
+            key_channels, spiking_channels, head_channels, stages)
         fitting = key_channels[-1] + spiking_channels[-1]
         if in_channels not in (None, fitting):
             raise ValueError(
@@ -111,7 +112,7 @@ class CrossAttentionFusion(BaseHead):
     def _check_channels(key_channels: Sequence[int] | None,
                         spiking_channels: Sequence[int] | None,
                         head_channels: int, stages: Sequence[int]
-                        ) -> None:
+                        ) -> tuple[Sequence[int], Sequence[int]]:
         if not isinstance(head_channels, int) or head_channels < 1:
             raise ValueError(
                 f'head_channels={head_channels!r} is not allowed for '
@@ -124,14 +125,16 @@ class CrossAttentionFusion(BaseHead):
                     f'{name}={channels!r} is not allowed for '
                     'CrossAttentionFusion: it is the channels of four stages '
                     '(ReSpikeRecognizer reads them from the backbones)')
-        for channels in (spiking_channels[i] for i in stages):
-            if channels % 32 or channels % head_channels:
+        assert key_channels is not None and spiking_channels is not None
+        for width in (spiking_channels[i] for i in stages):
+            if width % 32 or width % head_channels:
                 raise ValueError(
                     f'spiking_channels={tuple(spiking_channels)} is not '
                     'allowed for CrossAttentionFusion: those of a fused stage '
                     '(1 with downsample, 2, 3, 4) are a multiple of 32 '
                     f'(GroupNorm) and of head_channels={head_channels}; '
                     'set base_channels of the spiking backbone to such a one')
+        return key_channels, spiking_channels
 
     def init_weights(self) -> None:
         """Initialize the classifier; a fusion starts as the identity."""
@@ -161,7 +164,7 @@ class CrossAttentionFusion(BaseHead):
             return None
         return fusion.keys_values(self._pool(stage_index, key_map))
 
-    def _fusion(self, stage_index: int) -> FusionBlock | None:
+    def _fusion(self, stage_index: int) -> Any:
         name = f'stage{stage_index + 1}'
         if name not in self.fusions:
             return None
@@ -190,12 +193,12 @@ class CrossAttentionFusion(BaseHead):
             Callable: ``fuse(stage_index, feature)`` from a spiking map
             (G*S, C, h, w), step fastest, to the fused map of that shape.
         """
+        sources: Any = key_maps if keys_values is None else keys_values
 
         def fuse(stage_index: int, feature: Tensor) -> Tensor:
             if self._fusion(stage_index) is None:
                 return feature
-            source = (key_maps[stage_index] if keys_values is None else
-                      keys_values[stage_index])
+            source = sources[stage_index]
             if self.with_cp:
                 return recompute(self._fuse, stage_index, feature, source)
             return self._fuse(stage_index, feature, source)
@@ -203,7 +206,7 @@ class CrossAttentionFusion(BaseHead):
         return fuse
 
     def _fuse(self, stage_index: int, feature: Tensor,
-              source: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+              source: Any) -> Tensor:
         if isinstance(source, Tensor):  # within the checkpoint, if any
             source = self._stage_keys_values(stage_index, source)
         pooled = self._pool(stage_index, feature)
@@ -214,7 +217,7 @@ class CrossAttentionFusion(BaseHead):
             fused, feature.shape[2:], mode='bilinear', align_corners=False)
 
     def forward(self, feats: tuple[Tensor, Tensor], num_groups: int,
-                **kwargs) -> Tensor:
+                **kwargs: Any) -> Tensor:
         """Class scores of every view.
 
         Args:

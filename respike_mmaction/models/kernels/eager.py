@@ -9,6 +9,7 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
             if t + 1 < S or return_v:
                 _reset(h, neuron, out=after)
                 before = after
-        if return_v:
+        if v_last is not None:
             v_last[rows, columns] = after
     if spikes.is_quantized:  # the same memory
         spikes = x.new_empty(0, dtype=torch.uint8).set_(
@@ -148,13 +149,13 @@ def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
              neuron: Neuron) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """See :func:`.plain.backward`."""
     dtype, S = membrane_dtype(x.dtype), x.shape[1]
-    keep = 1.0 if decay is None else decay
+    keep: Any = 1.0 if decay is None else decay
     # what the surrogate multiplies by on its way, to save a pass
     learnt = isinstance(decay, Tensor)
-    gain = 1.0 if decay is None or learnt else 1 - decay
+    gain: Any = 1.0 if decay is None or learnt else 1 - decay
     grad_x = torch.empty_like(x)
-    grad_v0 = None if v is None else torch.empty_like(v)
-    grad_decay = x.new_zeros((), dtype=dtype) if learnt else None
+    grad_v0: Any = None if v is None else torch.empty_like(v)
+    grad_decay: Any = x.new_zeros((), dtype=dtype) if learnt else None
     for rows, columns in _pieces(x):
         x_p, grad_x_p = (z[rows, :, columns].transpose(0, 1)
                          for z in (x, grad_x))  # (S, b, n)
@@ -200,7 +201,7 @@ def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
                     before = after
                 drive = -x_p[t] if before is None else before - x_p[t]
                 grad_decay += (grad_h[t] * drive).sum()
-            grad_h.mul_(1 - decay)
+            grad_h.mul_(1 - keep)
         if grad_h is not grad_x_p:
             grad_x_p.copy_(grad_h)
     return grad_x, grad_v0, grad_decay

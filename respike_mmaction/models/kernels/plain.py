@@ -4,7 +4,7 @@ It defines what every other kernel computes, and is the text that inductor
 fuses (a model under ``torch.compile``) and that exporters write out.
 """
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
 
 def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
              grad_v: Tensor | None, decay: float | Tensor | None,
-             neuron: Neuron) -> tuple[Tensor, Tensor, Tensor | None]:
+             neuron: Neuron) -> tuple[Tensor, Any, Any]:
     r"""Gradients of all inputs of :func:`forward`.
 
     .. math::
@@ -122,6 +122,8 @@ def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
         steps.append((x_t, v, h, s))
         v = after
     grad_x, grad_decay = [], []
+    grad_h: Any
+    keep: Any = decay
     for t in reversed(range(len(steps))):
         x_t, before, h, s = steps[t]
         if grad_v is not None and neuron.reset == 'hard':
@@ -136,8 +138,8 @@ def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
         if isinstance(decay, Tensor):
             drive = -x_t if before is None else before - x_t
             grad_decay.append((grad_h * drive).sum())
-        grad_v = grad_h if decay is None else decay * grad_h
+        grad_v = grad_h if decay is None else keep * grad_h
         grad_x.append(
-            (grad_h if decay is None else (1 - decay) * grad_h).to(x.dtype))
+            (grad_h if decay is None else (1 - keep) * grad_h).to(x.dtype))
     return (torch.stack(grad_x[::-1], 1), grad_v,
             sum(grad_decay) if grad_decay else None)

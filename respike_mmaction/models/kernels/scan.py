@@ -1,10 +1,11 @@
 """The neuron's scan over its steps: one autograd node, several kernels."""
 import math
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from ..surrogates import Surrogate
 from . import available, eager, plain
@@ -23,7 +24,7 @@ def spike_scan(x: Tensor,
                v: Tensor | None = None,
                return_v: bool = False,
                as_bytes: bool = False,
-               backend: str = 'auto') -> Tensor | tuple[Tensor, Tensor]:
+               backend: str = 'auto') -> Any:
     r"""Charge, fire and reset, step after step, as one autograd node.
 
     .. math::
@@ -104,7 +105,8 @@ class _Fold:
 
     def __init__(self, x: Tensor, num_steps: int) -> None:
         axes = range(1, x.ndim)
-        self.order = [0, *sorted(axes, key=lambda axis: -x.stride(axis))]
+        strides: Any = x.stride()
+        self.order = [0, *sorted(axes, key=lambda axis: -strides[axis])]
         self.back = [self.order.index(axis) for axis in range(x.ndim)]
         self.shape = [x.shape[axis] for axis in self.order[1:]]
         self.folded = (x.shape[0] // num_steps, num_steps,
@@ -118,7 +120,7 @@ class _Fold:
         return None if v is None else v.permute(self.order).reshape(
             self.folded[::2])
 
-    def unfold(self, z: Tensor | None) -> Tensor | None:
+    def unfold(self, z: Tensor | None) -> Any:
         """Of steps or a potential."""
         if z is None:
             return None
@@ -169,7 +171,7 @@ class _SpikeScan(torch.autograd.Function):
     """Keeps its input only, and makes the potentials again in backward."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, v: Tensor | None,
+    def forward(ctx: Any, x: Tensor, v: Tensor | None,
                 decay: float | Tensor | None, fold: _Fold, neuron: Neuron,
                 return_v: bool,
                 kernel: ModuleType) -> tuple[Tensor, Tensor | None]:
@@ -182,7 +184,7 @@ class _SpikeScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor | None,
+    def backward(ctx: Any, grad: Tensor | None,
                  grad_v: Tensor | None) -> tuple:
         x, v, decay = ctx.saved_tensors
         fold = ctx.fold

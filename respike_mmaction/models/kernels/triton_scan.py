@@ -114,8 +114,8 @@ def _backward(x, v, grad, grad_v, decay, grad_x, grad_v0, grad_decay, N,
         x_t = tl.load(x + at + t * N, exists, 0.0).to(DTYPE)
         h = _charge(x_t, potential, factor, LEAK)
         if decay is not None:
-            drives = drives + (potential - x_t, )
-        hs = hs + (h, )
+            drives = drives + (potential - x_t, )  # type: ignore
+        hs = hs + (h, )  # type: ignore
         potential = _reset(h, THRESHOLD, HARD)
     flow = _load_v(grad_v, b * N + n, exists, zero)
     total = zero
@@ -187,7 +187,8 @@ def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
              grad_v: Tensor | None, decay: float | Tensor | None,
              neuron: Neuron) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """See :func:`.plain.backward`."""
-    x, v, grad, grad_v = map(_contiguous, (x, v, grad, grad_v))
+    x, v, grad, grad_v = (  # type: ignore[assignment]
+        _contiguous(z) for z in (x, v, grad, grad_v))
     grad_x = torch.empty_like(x)
     grad_v0 = None if v is None else torch.empty_like(v)
     programs, constants = _options(x, decay, neuron)

@@ -3,13 +3,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(function: Callable[..., Tensor], *args: Tensor,
-              **kwargs: Any) -> Tensor:
+def recompute(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Call ``function`` and keep its inputs instead of what it computed.
 
     Backward runs it again, up to the last tensor that its gradient needs: in
@@ -60,7 +59,7 @@ def freeze_when_recomputed(module: nn.Module) -> None:
                                         always_call=True)
 
 
-def _lay_statistics_aside(layer: _BatchNorm, _: Any) -> None:
+def _lay_statistics_aside(layer: Any, _: Any) -> None:
     if layer.training and is_recomputing():
         layer._laid_aside = dict(layer._buffers)
         # copies: checkpointing must see the same tensors saved again
@@ -70,7 +69,7 @@ def _lay_statistics_aside(layer: _BatchNorm, _: Any) -> None:
         })
 
 
-def _put_statistics_back(layer: _BatchNorm, *_: Any) -> None:
+def _put_statistics_back(layer: Any, *_: Any) -> None:
     if hasattr(layer, '_laid_aside'):
         layer._buffers.update(layer._laid_aside)
         del layer._laid_aside

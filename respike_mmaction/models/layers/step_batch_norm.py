@@ -1,9 +1,11 @@
 """BatchNorm over folded steps, with the batch statistics of every step."""
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from .recompute import is_recomputing
 
@@ -47,7 +49,7 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                  num_features: int,
                  num_steps: int = 1,
                  statistics: str = 'per_step',
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(num_features, **kwargs)
         if statistics not in STATISTICS:
             raise ValueError(f'statistics must be one of {STATISTICS}, got '
@@ -58,7 +60,7 @@ class StepBatchNorm2d(nn.BatchNorm2d):
         self.num_steps = num_steps
         self.statistics = statistics
         self.synchronized = False
-        self.process_group = None
+        self.process_group: dist.ProcessGroup | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise.
@@ -86,7 +88,7 @@ class StepBatchNorm2d(nn.BatchNorm2d):
             raise ValueError(
                 f'the batch of x must be a multiple of num_steps, got the '
                 f'shape {tuple(x.shape)} and num_steps={S}')
-        count = N // S * H * W
+        count: int | Tensor = N // S * H * W
         if count <= 1 and not synchronized:
             raise ValueError('training needs more than one value per channel '
                              f'and step, got the shape {tuple(x.shape)}')
@@ -95,10 +97,11 @@ class StepBatchNorm2d(nn.BatchNorm2d):
                 x, self.weight, self.bias, S, self.eps, self.process_group)
         elif S == 1:
             # on copies: checkpointing must see the same tensors saved again
-            running = (self.running_mean, self.running_var)
-            return F.batch_norm(
-                x, *(None if r is None else r.clone() for r in running),
-                self.weight, self.bias, True, 0., self.eps)
+            running_mean, running_var = (
+                None if r is None else r.clone()
+                for r in (self.running_mean, self.running_var))
+            return F.batch_norm(x, running_mean, running_var, self.weight,
+                                self.bias, True, 0., self.eps)
         else:
             y, mean, var = _normalize(x, self.weight, self.bias, S, self.eps)
         if self.training and self.track_running_stats and not recomputing:
@@ -138,17 +141,20 @@ class StepBatchNorm2d(nn.BatchNorm2d):
         """Move the running statistics by mean and biased var (S, C)."""
         S, m = len(mean), self.momentum
         if m is None:  # cumulative average over all batches
-            tracked = float(self.num_batches_tracked)
+            tracked = float(self.num_batches_tracked or 0)
             keep, shares = tracked / (tracked + S), [1 / (tracked + S)] * S
         else:
             keep = (1 - m)**S
             shares = [m * (1 - m)**(S - 1 - t) for t in range(S)]
+        assert self.running_mean is not None
+        assert self.running_var is not None
         for running, steps, scale in ((self.running_mean, mean, 1.),
                                       (self.running_var, var,
                                        count / (count - 1))):
             running.mul_(keep)
             for share, step in zip(shares, steps, strict=True):
                 running.add_((step * scale).to(running.dtype), alpha=share)
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked += S
 
     def extra_repr(self) -> str:
@@ -165,10 +171,11 @@ def _normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None,
     if not _is_channels_last(x):
         # to BatchNorm the steps are so many channels more
         mean, var = (z.view(-1) for z in _statistics_like(x, S, C))
+        weight, bias = (None if p is None else p.to(mean.dtype).repeat(S)
+                        for p in (weight, bias))
         y = F.batch_norm(
-            x.reshape(N // S, S * C, H, W), mean, var,
-            *(None if p is None else p.to(mean.dtype).repeat(S)
-              for p in (weight, bias)), True, 1.0, eps)
+            x.reshape(N // S, S * C, H, W), mean, var, weight, bias, True,
+            1.0, eps)
         count = N // S * H * W
         return (y.view(N, C, H, W), mean.view(S, C),
                 var.view(S, C) * ((count - 1) / count))
@@ -234,7 +241,7 @@ class _SumOverProcesses(torch.autograd.Function):
     """Sum of a tensor over processes, and of its gradient."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor,
+    def forward(ctx: Any, x: Tensor,
                 group: dist.ProcessGroup | None) -> Tensor:
         ctx.group = group
         x = x.clone()
@@ -243,7 +250,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         grad = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad, group=ctx.group)
         return grad, None
@@ -294,7 +301,7 @@ class _ChannelsLastNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor,
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor,
                 S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         dtype = _stat_dtype(x)
         mean, var = _image_statistics(x, S)
@@ -316,7 +323,7 @@ class _ChannelsLastNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple:
         x, weight, mean, var = ctx.saved_tensors
         S, eps = ctx.args
         dtype = mean.dtype

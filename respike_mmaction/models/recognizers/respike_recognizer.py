@@ -80,6 +80,11 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         ValueError: For parts or inputs that do not fit, naming both sides.
     """
 
+    key_backbone: Any
+    backbone: Any
+    cls_head: Any
+    test_cfg: Any
+
     def __init__(self,
                  key_backbone: ConfigType,
                  backbone: ConfigType,
@@ -134,7 +139,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         self.cls_head = MODELS.build(cls_head)
         self.channels_last = channels_last
         if channels_last:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore
 
     @staticmethod
     def _check_test_cfg(test_cfg: OptConfigType) -> None:
@@ -358,6 +363,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
                 f'ReSpikeRecognizer got {views} views of '
                 f'{len(data_samples)} videos in training: it learns from one '
                 'view of a video at a time (num_clips=1)')
+        maps: Any
         chunk = (self.test_cfg or {}).get('max_testing_views')
         if not (test_mode and chunk):
             *maps, state = self._branches(
