@@ -7,6 +7,7 @@ checkpoint holds one, as those of publish_model.py and of every training do.
 import argparse
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import count, groupby
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from respike_mmaction.apis import (
     FrameSource,
     Span,
     Timeline,
+    accelerate,
     expand,
     load_trained,
     predict_sources,
@@ -60,6 +62,9 @@ def parse_args(argv=None):
     parser.add_argument('--workers', type=int, default=0,
                         help='processes that read files (default: 0)')
     parser.add_argument('--device', default='cpu', help='default: cpu')
+    parser.add_argument('--accelerate', nargs='?', const='int8',
+                        choices=['int8', 'int8x2'], help='spikes in eight '
+                        'bits, all else in bfloat16 (default: int8)')
     args = parser.parse_args(argv)
     *args.inputs, args.checkpoint = args.words
     args.config = None
@@ -188,9 +193,12 @@ def main(argv=None):
     sources = expand(args.inputs, args.root)
     if args.annotate and (len(sources) > 1 or is_live(sources[0].name)):
         raise ValueError('--annotate is for one file')
-    # A faster network takes the place of network.model here.
     network = load_trained(args.checkpoint, args.config, args.label_map,
                            args.device)
+    if args.accelerate:
+        network = replace(
+            network, model=accelerate(network.model, args.accelerate),
+            identity=f'{network.identity} {args.accelerate}')
     report = Report(args, network, sources)
     left = report.left(sources)
     answers = predict_sources(

@@ -235,3 +235,36 @@ def test_bad_requests():
         accelerate(model, dense='float16')
     with pytest.raises(ValueError, match='Linear has no SpikingResNet'):
         accelerate(nn.Linear(2, 2))
+
+
+def test_the_option_of_test_py(root, monkeypatch):
+    """``--accelerate`` is a hook, beside the user's own options."""
+    monkeypatch.syspath_prepend(str(root / 'tools'))
+    import importlib.util
+    spec = importlib.util.spec_from_file_location(
+        'tools_test', root / 'tools/test.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    hook = 'default_hooks.accelerate.type=AccelerateHook'
+    spikes = 'default_hooks.accelerate.spikes='
+    assert tool.with_hook(['a.py', 'a.pth']) == ['a.py', 'a.pth']
+    assert tool.with_hook(['a.py', 'a.pth', '--accelerate']) == [
+        'a.py', 'a.pth', '--cfg-options', hook, f'{spikes}int8']
+    assert tool.with_hook(
+        ['a.py', '--accelerate', 'int8x2', 'a.pth', '--cfg-options', 'x=1']
+    ) == ['a.py', 'a.pth', '--cfg-options', hook, f'{spikes}int8x2', 'x=1']
+
+
+def test_the_hook_tests_the_fast_network():
+    from types import SimpleNamespace
+
+    from respike_mmaction.engine.hooks import AccelerateHook
+    model = recognizer()
+    runner = SimpleNamespace(model=model)
+    hook = AccelerateHook(dense=None)
+    hook.before_test(runner)
+    assert runner.model is not model and not runner.model.training
+    with pytest.raises(RuntimeError, match='neither saved nor loaded'):
+        runner.model.state_dict()
+    hook.after_test(runner)
+    assert runner.model is model

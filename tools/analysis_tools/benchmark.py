@@ -31,9 +31,17 @@ from measure import (
 )
 from mmcv.cnn import fuse_conv_bn
 
+from respike_mmaction.apis import accelerate
 from respike_mmaction.visualization import draw_fits
 
 MIB = 2**20
+ACCELERATED = {
+    'bf16': (None, 'bfloat16'),
+    'int8': ('int8', None),
+    'int8x2': ('int8x2', None),
+    'int8 + bf16': ('int8', 'bfloat16'),
+    'int8x2 + bf16': ('int8x2', 'bfloat16'),
+}
 
 
 def parse_args():
@@ -68,6 +76,10 @@ def parse_args():
     parser.add_argument(
         '--fuse', action='store_true',
         help='also fold BatchNorm into the convolutions (forward only)')
+    parser.add_argument(
+        '--accelerate', action='store_true', help='forward only: also '
+        'bfloat16, spikes in eight bits (one and two terms) and both, and '
+        'the floor in bfloat16')
     parser.add_argument('--device', default='cuda' if
                         torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='CPU threads')
@@ -102,6 +114,12 @@ def variants(args, num_frames, stride):
         variant('floor', to_floor(build(config, args.device)),
                 context=kept_activations)
     ]
+    if args.accelerate:
+        net = build(config, args.device).eval()
+        floor = to_floor(build(config, args.device)).bfloat16()
+        found.append(variant('floor bf16', floor, dtype=torch.bfloat16))
+        for name, options in ACCELERATED.items():
+            found.append(variant(name, accelerate(net, *options)))
     if args.fuse:
         folded = fuse_conv_bn(build(config, args.device).eval())
         found.append(variant('folded', folded))
@@ -124,7 +142,8 @@ def measure(args, batch_size, num_frames, num_steps, size):
     x = clips(batch_size, num_frames, size, args.device)
     rows = []
     for kind in args.passes:
-        running = [n for n in nets if kind == 'forward' or n.name != 'folded']
+        running = [n for n in nets if kind == 'forward'
+                   or n.name in ('respike', 'floor')]
         times = interleaved(running, kind, x, args.rounds)
         for net in running:
             row = dict(
@@ -133,6 +152,9 @@ def measure(args, batch_size, num_frames, num_steps, size):
                 kind=kind, **times[net.name])
             row['cpu_over_floor'] = row['cpu_s'] / times['floor']['cpu_s']
             row['wall_over_floor'] = row['wall_s'] / times['floor']['wall_s']
+            row['times_faster'] = {
+                name: times[name]['cpu_s'] / row['cpu_s']
+                for name in ('floor', 'floor bf16') if name in times}
             if not args.no_memory:
                 row['live_mib'] = peak_live_bytes(net, kind, x) / MIB
                 if args.device == 'cpu':
@@ -154,6 +176,7 @@ def rss(args, row):
     command += ['--amp', args.amp] if args.amp else []
     command += ['--compile'] if args.compile else []
     command += ['--fuse'] if args.fuse else []
+    command += ['--accelerate'] if args.accelerate else []
     return rss_in_fresh_process([str(c) for c in command])
 
 
@@ -199,13 +222,15 @@ def linear_fits(rows):
 def report(rows):
     """Print the table."""
     header = ['batch', 'T', 'S', 'size', 'pass', 'network', 'clips/s',
-              'CPU s', 'wall s', 'CPU / floor', 'wall / floor', 'live MiB',
-              'RSS MiB']
+              'CPU s', 'wall s', 'CPU / floor', 'wall / floor',
+              'x floor bf16', 'live MiB', 'RSS MiB']
     print_table(header, [[
         r['batch_size'], r['num_frames'], r['num_steps'], r['size'],
         r['kind'], r['network'], f'{r["clips_per_s"]:.2f}',
         f'{r["cpu_s"]:.3f}', f'{r["wall_s"]:.3f}',
         f'{r["cpu_over_floor"]:.3f}', f'{r["wall_over_floor"]:.3f}',
+        f'{r["times_faster"]["floor bf16"]:.2f}'
+        if 'floor bf16' in r['times_faster'] else '-',
         f'{r["live_mib"]:.0f}' if 'live_mib' in r else '-',
         f'{r["rss_mib"]:.0f}' if 'rss_mib' in r else '-'
     ] for r in rows])

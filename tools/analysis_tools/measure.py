@@ -70,10 +70,13 @@ class Variant:
         model (nn.Module): Takes frames (N, T, C, H, W), gives logits.
         context (Callable): Makes the context that its steps run in.
         amp (str, optional): ``'fp16'`` or ``'bf16'`` autocast.
+        dtype (torch.dtype, optional): That the frames are given in.
     """
 
-    def __init__(self, name, model, context=nullcontext, amp=None):
+    def __init__(self, name, model, context=nullcontext, amp=None,
+                 dtype=None):
         self.name = name
+        self.dtype = dtype
         self.model = model
         self.context = context
         self.amp = dict(fp16=torch.float16, bf16=torch.bfloat16).get(amp)
@@ -81,7 +84,7 @@ class Variant:
     def _logits(self, x):
         with torch.autocast(x.device.type, self.amp,
                             enabled=self.amp is not None):
-            return self.model(x)
+            return self.model(x if self.dtype is None else x.to(self.dtype))
 
     def forward(self, x):
         self.model.eval()

@@ -1,4 +1,5 @@
 """Hooks."""
+from .accelerate_hook import AccelerateHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .check_run_hook import CheckRunHook, check_every_run
 from .finite_loss_hook import FiniteLossHook
@@ -9,7 +10,7 @@ from .resume_hook import ResumeHook
 from .skipped_videos_hook import SkippedVideosHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'CheckRunHook', 'FiniteLossHook', 'FiringRateHook',
-    'HeartbeatHook', 'NewClassifierHook', 'ResumeHook', 'SkippedVideosHook',
-    'check_every_run'
+    'AccelerateHook', 'AtomicCheckpointHook', 'CheckRunHook', 'FiniteLossHook',
+    'FiringRateHook', 'HeartbeatHook', 'NewClassifierHook', 'ResumeHook',
+    'SkippedVideosHook', 'check_every_run'
 ]
