@@ -150,3 +150,58 @@ def test_ema_hook(tmp_path, update_buffers):
                 expected = 0.75 * first[name] + 0.25 * second[name]
         torch.testing.assert_close(value, expected)
         assert torch.equal(runner.model.state_dict()[name], second[name])
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('statistics', ['per_step', 'shared'])
+def test_the_whole_model_in_half_precision(dtype, channels_last, statistics):
+    """As FSDP and DeepSpeed make it: all weights, not an autocast."""
+    torch.manual_seed(0)
+    model = MODELS.build(recognizer(
+        channels_last=channels_last, norm_statistics=statistics))
+    whole = copy.deepcopy(model).train()
+    half = model.to(dtype).train()
+    frames = torch.randn(2, FRAMES, 3, 64, 64)
+    samples = [ActionDataSample().set_gt_label(i) for i in range(2)]
+    losses = [
+        net(frames.to(kind), data_samples=samples, mode='loss')['loss_cls']
+        for net, kind in ((whole, torch.float32), (half, dtype))
+    ]
+    torch.testing.assert_close(losses[1].float(), losses[0], rtol=.2, atol=.2)
+    losses[1].backward()
+    for name, parameter in half.named_parameters():
+        assert parameter.grad.dtype == dtype, name
+        assert parameter.grad.isfinite().all(), name
+    optimizer = torch.optim.SGD(half.parameters(), 1e-4)
+    optimizer.step()
+    assert all(p.isfinite().all() for p in half.parameters())
+
+
+def test_folding_by_mmcv_keeps_the_scores():
+    from mmcv.cnn import fuse_conv_bn
+    model = MODELS.build(recognizer()).double().eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, .5, 2.)
+            torch.nn.init.normal_(module.bias)
+    frames = torch.randn(1, FRAMES, 3, 64, 64).double()
+    with torch.no_grad():
+        expected = model.extract_feat(frames, stage='head')[0]
+        folded = copy.deepcopy(model)
+        fuse_conv_bn(folded)
+        found = folded.extract_feat(frames, stage='head')[0]
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) and not isinstance(
+        m, torch.nn.Identity) for m in folded.backbone.modules())
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_reverting_sync_batchnorm_leaves_ours_as_they_are():
+    """They are no SyncBatchNorm: one process just has nobody to ask."""
+    from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
+    model = convert_sync_batchnorm(MODELS.build(recognizer()).backbone,
+                                   'torch').train()
+    reverted = revert_sync_batchnorm(copy.deepcopy(model)).train()
+    frames = torch.randn(6, 3, 64, 64)
+    assert torch.equal(model(frames), reverted(frames))

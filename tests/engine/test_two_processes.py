@@ -8,11 +8,15 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import (
+    MMDistributedDataParallel,
+    convert_sync_batchnorm,
+)
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from respike_mmaction.engine import VideoAccMetric
+from respike_mmaction.models.layers import StepBatchNorm2d
 from tests.processes import run_ranks
 
 MODEL = dict(
@@ -75,24 +79,33 @@ def train(model, inputs, labels):
         optimizer.step()
 
 
-def train_half(rank, folder):
+def train_half(rank, folder, synchronized=False):
     init_default_scope('mmaction')
     torch.manual_seed(0)
     model = MODELS.build(MODEL).double().train()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        # PyTorch's own SyncBatchNorm synchronises on GPUs only
+        if isinstance(module, nn.BatchNorm2d) and not (
+                synchronized and isinstance(module, StepBatchNorm2d)):
             module.eval()
     inputs = torch.randn(4, 8, 3, 32, 32, dtype=torch.float64)
     labels = [0, 2, 1, 2]
     before = copy.deepcopy(model.state_dict())
     half = slice(rank, None, 2)
     alone = copy.deepcopy(model)
+    if synchronized:  # what `sync_bn='torch'` of a config does; PyTorch's
+        # own layers, which the key branch would get, take GPUs only
+        model.backbone = convert_sync_batchnorm(model.backbone, 'torch')
     train(MMDistributedDataParallel(module=model), inputs[half],
           labels[half])
     train(alone, inputs, labels)
     for name, expected in alone.state_dict().items():
         found = model.state_dict()[name]
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            found, expected, rtol=0, atol=1e-10 if synchronized else 1e-12)
+    moved = not torch.equal(model.state_dict()['backbone.bn1.running_var'],
+                            before['backbone.bn1.running_var'])
+    assert moved == synchronized
     for name in ('key_backbone.conv1.conv.weight', 'backbone.conv1.weight',
                  'cls_head.fc_cls.weight'):
         assert not torch.equal(model.state_dict()[name], before[name])
@@ -102,3 +115,12 @@ def train_half(rank, folder):
 def test_training_is_that_of_one_process(tmp_path):
     """In float64, with frozen statistics of batch norm."""
     run_ranks(train_half, tmp_path)
+
+
+def train_half_synchronized(rank, folder):
+    train_half(rank, folder, synchronized=True)
+
+
+def test_synchronized_training_is_that_of_one_process(tmp_path):
+    """In float64: statistics of each step over both processes."""
+    run_ranks(train_half_synchronized, tmp_path)
