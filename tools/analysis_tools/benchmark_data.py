@@ -185,9 +185,20 @@ def contestants(steps):
     return {
         'naive, in order': [NaiveLoop(steps, False, d) for d in both],
         'naive, random order': [NaiveLoop(steps, True, d) for d in both],
-        'ours, decord': [Pipeline(steps, 'decord', d) for d in both],
-        'ours, pyav': [Pipeline(steps, 'pyav', d) for d in both],
+        **{f'ours, {name}': [Pipeline(steps, name, d) for d in both]
+           for name in our_decoders()},
     }
+
+
+def our_decoders():
+    """Those that load here."""
+    found = ['decord', 'pyav']
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        print(f'without torchcodec: {str(error).splitlines()[0]}')
+        return found
+    return [*found, 'torchcodec']
 
 
 def step_times(paths, steps, decoder):
@@ -234,7 +245,7 @@ def benchmark(name, paths, workers, rounds):
             key: [statistics.median(column)
                   for column in zip(*rows, strict=True)]
             for key, rows in results.items()})
-    for decoder in ('decord', 'pyav'):
+    for decoder in our_decoders():
         parts = ', '.join(
             f'{n} {ms:.1f}'
             for n, ms in step_times(paths, steps, decoder).items())
