@@ -158,11 +158,11 @@ def test_gradients_reach_an_earlier_piece():
 
 def test_checkpointing_takes_and_gives_state(monkeypatch):
     """Both ways of keeping less: the small blocks' and ``with_cp``."""
-    from respike_mmaction.models.backbones import spiking_resnet
+    from respike_mmaction.models.layers import spiking_block
     x = (torch.randn(12, 3, 32, 32).double() * 2).requires_grad_()
     grads = []
     for with_cp, start in ((False, 2**19), (True, 2**19), (False, 1)):
-        monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', start)
+        monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', start)
         net = backbone(with_cp=with_cp).train()
         first, state = net(x, return_state=True)
         out, after = net(x, state=state, return_state=True)

@@ -18,7 +18,7 @@ from torch import nn
 
 from respike_mmaction.models.neurons.neurons import BaseNeuron
 
-RECOMPUTE = 'respike_mmaction.models.backbones.spiking_resnet.recompute'
+RECOMPUTE = 'respike_mmaction.models.layers.spiking_block.recompute'
 
 
 class ReLU(nn.Module):

@@ -156,7 +156,7 @@ def check(line, mode, calls, rel=1e-4):
 
 def test_training_writes_every_interval(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        'respike_mmaction.models.backbones.spiking_resnet.RECOMPUTE_FROM', 0)
+        'respike_mmaction.models.layers.spiking_block.RECOMPUTE_FROM', 0)
     hook, watch = FiringRateHook(interval=2), Watch(hooks_at=(1, 3))
     run(tmp_path, hook, watch)
     lines = written(tmp_path, 'train')

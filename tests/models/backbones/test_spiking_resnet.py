@@ -9,6 +9,7 @@ from respike_mmaction.models.backbones import (
     SpikingBasicBlock,
     spiking_resnet,
 )
+from respike_mmaction.models.layers import spiking_block
 
 
 def build(**kwargs):
@@ -148,7 +149,7 @@ def kept_for_backward(function, *args):
 @pytest.fixture
 def large_maps(monkeypatch):
     """Every map counts as large."""
-    monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', 0)
+    monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', 0)
 
 
 def test_backward_keeps_no_potentials_and_no_spikes(large_maps):
@@ -174,10 +175,10 @@ def test_backward_keeps_no_output_of_the_stem(large_maps):
 def test_backward_of_small_maps_computes_nothing_again(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        spiking_resnet, 'recompute',
+        spiking_block, 'recompute',
         lambda function, *args, **kwargs: calls.append(args[0].numel()) or
         function(*args))
-    monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', 8 * 8 * 16 * 16)
+    monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', 8 * 8 * 16 * 16)
     net = build(depth=10, base_channels=8)
     net(torch.randn(8, 3, 64, 64))
     # from the stem's map to that of stage 1; the others have fewer elements
@@ -189,7 +190,7 @@ def test_computing_again_changes_no_number(monkeypatch, num_steps):
     x = torch.randn(6, 3, 32, 40, dtype=torch.float64)
     results = []
     for threshold in (0, 10**9):
-        monkeypatch.setattr(spiking_resnet, 'RECOMPUTE_FROM', threshold)
+        monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', threshold)
         torch.manual_seed(0)
         net = build(depth=10, base_channels=8, num_steps=num_steps).double()
         net(x).square().mean().backward()
@@ -299,7 +300,7 @@ def test_a_repeated_frame_stops_the_gradient_of_its_step_only(monkeypatch):
 def test_where_all_steps_move_nothing_is_gated(monkeypatch):
     net = build(depth=10, base_channels=8, num_steps=3)
     _, moving = still_and_moving()
-    monkeypatch.setattr(spiking_resnet._Gate, 'apply', None)
+    monkeypatch.setattr(spiking_block._Gate, 'apply', None)
     assert all(g.isfinite().all() for g in gradients(net, moving))
 
 
