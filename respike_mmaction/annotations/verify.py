@@ -2,11 +2,18 @@
 import csv
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from mmengine.utils import ProgressBar
@@ -111,6 +118,37 @@ def _pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _noted_interrupts() -> Iterator[list[bool]]:
+    """Ctrl-C is noted, to be raised where no lock of the pool is held."""
+    noted: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: noted.append(True))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _in_turn(pool: ProcessPoolExecutor, verify: partial, todo: Sequence[str],
+             waiting: int) -> Iterator[tuple[str, str]]:
+    """Results as they come, with so many files in the pool's hands."""
+    paths, futures = iter(todo), dict[Future, str]()
+    with _noted_interrupts() as interrupts:
+        while True:
+            for path in islice(paths, waiting - len(futures)):
+                futures[pool.submit(verify, path)] = path
+            if not futures:
+                return
+            finished, _ = wait(futures, .5, FIRST_COMPLETED)
+            if interrupts:
+                raise KeyboardInterrupt
+            for future in finished:
+                yield futures.pop(future), future.result()
+
+
 def _run_all(verify: partial, todo: Sequence[str],
              num_workers: int
              ) -> Generator[tuple[str, str], None, None]:
@@ -118,11 +156,9 @@ def _run_all(verify: partial, todo: Sequence[str],
     done: set[str] = set()
     try:
         with _pool(num_workers) as pool:
-            futures = {pool.submit(verify, path): path for path in todo}
-            for future in as_completed(futures):
-                reason = future.result()
-                done.add(futures[future])
-                yield futures[future], reason
+            for path, reason in _in_turn(pool, verify, todo, 4 * num_workers):
+                done.add(path)
+                yield path, reason
     except BrokenProcessPool:
         left = [path for path in todo if path not in done]
         suspects, rest = left[:2 * num_workers], left[2 * num_workers:]

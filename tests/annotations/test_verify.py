@@ -155,7 +155,7 @@ def test_verify_stops_at_an_interrupt(tmp_path):
                 assert time.monotonic() < end
                 time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)
-            _, error = process.communicate(timeout=30)
+            _, error = process.communicate(timeout=100)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
