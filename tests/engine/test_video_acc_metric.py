@@ -196,6 +196,8 @@ def test_several_labels_from_training_to_report(tmp_path):
 
     runner = Runner.from_cfg(Config(dict(
         default_scope='mmaction',
+        # a name that no runner of the same second has
+        experiment_name='several labels',
         work_dir=str(tmp_path / 'work'),
         model=dict(
             type='ReSpikeRecognizer', stride=2, num_frames=4,

@@ -202,6 +202,11 @@ class ResumeHook(Hook):
         loop = runner.train_loop
         if not isinstance(loop, IterBasedTrainLoop):
             loop.dataloader.batch_sampler.epoch = runner.epoch
+            return
+        # DistSamplerSeedHook has set that of the loop, which is always 0
+        sampler = _sampler(loop.dataloader)
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(loop.dataloader_iterator._epoch)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Count the next epoch from its beginning.

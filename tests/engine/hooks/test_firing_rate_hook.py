@@ -211,6 +211,8 @@ def compiles():
 @pytest.mark.slow
 def test_compiled_model(tmp_path):
     """Compiled in iterations without hooks, eager in the recorded ones."""
+    torch.compiler.set_stance('default')  # a run that was ended left another
+    torch.compiler.reset()
     found = []
     for name, cfg in dict(eager=None,
                           compiled=dict(compile=dict(backend='eager'))

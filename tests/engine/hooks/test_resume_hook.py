@@ -24,8 +24,9 @@ def videos(tmp_path_factory):
     ('before_train_iter', 13, dict(loop='epoch/iter', every=4)),
     ('after_val_epoch', 2, dict(loop='iter', every=4,
                                 sampler='InfiniteSampler')),
+    ('before_train_iter', 9, dict(loop='iter', every=4)),  # in its 2nd epoch
 ], ids=['in an epoch', 'before validation', 'saved in an epoch',
-        'iterations'])
+        'iterations', 'iterations, epochs of the sampler'])
 def test_bit_equal(videos, tmp_path, point, number, settings):
     found = []
     for name in 'ab':
