@@ -197,7 +197,7 @@ def test_another_folder_for_checkpoints(tmp_path):
     train(cfg, tmp_path)
     (tmp_path / 'work/last_checkpoint').unlink()
     cfg = config(out_dir=str(tmp_path / 'out'))
-    with pytest.raises(ValueError, match='out/work/epoch_3.pth` goes on'):
+    with pytest.raises(ValueError, match='epoch_3.pth` goes on'):
         train(cfg, tmp_path, resume=True)
 
 
