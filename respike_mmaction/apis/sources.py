@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..annotations.lists import SUFFIXES
 from ..datasets.annotation_file import UNLABELLED, read_annotations
+from ..datasets.decoders.pyav_reader import PyAVReader
 from ..datasets.video_reader import (
     VideoReadError,
     check_video_file,
@@ -100,8 +101,8 @@ def expand(inputs: Sequence[str | Path],
 class FrameSource:
     """The frames of a file, a camera or a stream, one after the other.
 
-    Nothing is kept: the memory is that of one frame. The frames of a file
-    are those of :class:`PyAVReader`, each of them or an error.
+    The memory is that of one frame. The frames of a file are those of
+    :class:`PyAVReader`, each of them or an error.
 
     Args:
         name (str): Path, number of a camera, or address.
@@ -117,20 +118,22 @@ class FrameSource:
     def __init__(self, name: str) -> None:
         self.name = name
         self.num_frames: int | None = None
-        av.logging.set_level(av.logging.PANIC)
+        self._file: PyAVReader | None = None
+        self._reformatter = VideoReformatter()
         if not is_live(name):
             check_video_file(name)
-            with errors_named(name, _ERRORS):
-                self.num_frames = _count(name)
-            if not self.num_frames:
-                raise VideoReadError(f'{name}: no frames')
+            self._file = PyAVReader(name)
+            self.num_frames, self.fps = self._file.num_frames, self._file.fps
+            return
         with errors_named(name, _ERRORS):
             self._container = _open(name)
-            self._stream = _video_of(self._container)
+            self._stream = self._container.streams.best('video')
+            if self._stream is None or self._stream.codec_context is None:
+                self._container.close()
+                raise ValueError('no video stream that can be decoded')
             self._stream.thread_type = 'NONE'
             self.fps = float(self._stream.average_rate
                              or self._stream.guessed_rate or 0)
-        self._reformatter = VideoReformatter()
 
     def __iter__(self) -> Iterator[Any]:
         """Yield frames of PyAV; :meth:`rgb` makes arrays of them.
@@ -139,16 +142,11 @@ class FrameSource:
             VideoReadError: If decoding fails, or a file has fewer frames than
                 it says.
         """
-        count = 0
+        if self._file is not None:
+            yield from self._file.frames()
+            return
         with errors_named(self.name, _ERRORS):
-            for frame in self._container.decode(self._stream):
-                if count == self.num_frames:
-                    break
-                count += 1
-                yield frame
-        if count < (self.num_frames or 0):
-            raise VideoReadError(f'{self.name}: {count} of {self.num_frames} '
-                                 'frames can be decoded')
+            yield from self._container.decode(self._stream)
 
     def rgb(self, frame: Any) -> np.ndarray:
         """Convert one of the frames.
@@ -163,7 +161,7 @@ class FrameSource:
 
     def close(self) -> None:
         """Close the file or leave the camera."""
-        self._container.close()
+        (self._file or self._container).close()
 
     def __enter__(self) -> 'FrameSource':
         return self
@@ -173,8 +171,6 @@ class FrameSource:
 
 
 def _open(name: str) -> Any:
-    if not is_live(name):
-        return av.open(name, metadata_errors='ignore')
     if _ADDRESS.match(name):
         return av.open(name, metadata_errors='ignore',
                        timeout=(_PATIENCE, _PATIENCE))
@@ -187,26 +183,3 @@ def _open(name: str) -> Any:
     raise VideoReadError(
         f'camera {name}: numbers are known on Linux and macOS; give the '
         'address of a stream (rtsp://..., http://...)')
-
-
-def _video_of(container: Any) -> Any:
-    stream = container.streams.best('video')
-    if stream is None or stream.codec_context is None:
-        raise ValueError('no video stream that can be decoded')
-    return stream
-
-
-def _count(path: str) -> int:
-    """Frames of a file, as PyAVReader counts them, keeping no packet."""
-    shown = filled = 0
-    untimed = False
-    with _open(path) as container:
-        stream = _video_of(container)
-        for packet in container.demux(stream):
-            if packet.size:
-                filled += packet.size > 1
-                shown += not packet.is_discard
-                untimed |= packet.pts is None and not packet.is_discard
-        untimed |= (container.format.name == 'avi'
-                    and stream.codec_context.has_b_frames)
-    return filled if untimed else shown

@@ -8,7 +8,7 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 
-from .video_reader import chosen_decoder, open_video
+from .video_reader import VideoReadError, chosen_decoder, open_video
 
 __all__ = ['VideoDecode', 'VideoInit']
 
@@ -126,6 +126,11 @@ class VideoDecode(BaseTransform):
         finally:
             reader.close()
             results.pop('local_copy', None)
+        sizes = {image.shape[:2] for image in results['imgs']}
+        if len(sizes) > 1:
+            raise VideoReadError(
+                f'{results["filename"]}: its frames have the sizes '
+                f'{sorted(sizes)} (H x W): cut it where the size changes')
         results['original_shape'] = results['imgs'][0].shape[:2]
         results['img_shape'] = results['imgs'][0].shape[:2]
         return results

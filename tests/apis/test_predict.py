@@ -32,6 +32,7 @@ from respike_mmaction.apis import (
 from respike_mmaction.apis.answer_files import AnswerFile, looked_at
 from respike_mmaction.apis.sources import is_live
 from respike_mmaction.apis.windows import read_windows
+from respike_mmaction.datasets.decoders.pyav_reader import PyAVReader
 from respike_mmaction.datasets.video_reader import open_video
 from respike_mmaction.engine import read_answers
 from tests import processes
@@ -311,7 +312,13 @@ def test_few_frames_are_held(folder, tmp_path):
 
 def test_a_broken_tail_is_named_after_the_answers(folder, checkpoint,
                                                   monkeypatch):
-    monkeypatch.setattr('respike_mmaction.apis.sources._count', lambda _: 40)
+    scan = PyAVReader._scan
+
+    def promises_more(self):
+        scan(self)
+        self.num_frames += 10
+
+    monkeypatch.setattr(PyAVReader, '_scan', promises_more)
     found = list(predict(folder / 'long.mp4', checkpoint,
                          window=Span(frames=20)))
     assert found[0].scores is not None and found[-1].scores is None

@@ -11,12 +11,20 @@ import av
 import numpy as np
 import pytest
 
+from respike_mmaction.apis import FrameSource
+from respike_mmaction.datasets import VideoDecode, VideoInit
 from respike_mmaction.datasets.video_reader import (
     DECODERS,
     VideoReadError,
     open_video,
 )
-from tests.decoding import Case, in_order, write_case, wrong_frames
+from tests.decoding import (
+    FRAMES,
+    Case,
+    in_order,
+    write_case,
+    wrong_frames,
+)
 from tests.videos import write_video
 
 CASES = Path(__file__).parents[1] / 'data/cases'
@@ -63,6 +71,56 @@ def test_part_of_the_matrix(case, decoder, tmp_path):
     if path is None:
         pytest.skip(f'this PyAV cannot write {case}')
     check(path, decoder)
+
+
+@pytest.mark.parametrize('case', PART, ids=str)
+def test_the_frames_one_after_the_other(case, tmp_path):
+    """What windows and streams look at: the same, keeping none."""
+    path = write_case(tmp_path, case)
+    if path is None:
+        pytest.skip(f'this PyAV cannot write {case}')
+    with FrameSource(str(path)) as source:
+        assert source.num_frames == len(in_order(path))
+        for frame, right in zip(source, in_order(path), strict=True):
+            assert np.array_equal(source.rgb(frame), right)
+
+
+def without_start(tmp_path):
+    """A stream that begins in the middle of a group of pictures."""
+    data = write_case(tmp_path, Case('ts', 'h264', 'B-frames')).read_bytes()
+    path = tmp_path / 'later.ts'
+    path.write_bytes(data[188 * (len(data) // 188 // 5):])
+    return path
+
+
+def test_a_stream_that_begins_in_the_middle(decoder, tmp_path):
+    path = without_start(tmp_path)
+    right = check(path, decoder)
+    assert 0 < len(right) < FRAMES
+    with FrameSource(str(path)) as source:
+        found = [source.rgb(frame) for frame in source]
+    assert len(found) == len(right)
+    assert all(map(np.array_equal, found, right))
+
+
+def test_another_size_on_the_way_is_refused(tmp_path):
+    """A VideoReadError, which a training survives."""
+    path = tmp_path / 'two.ts'
+    parts = []
+    for name, size in (('a.ts', (64, 48)), ('b.ts', (96, 64))):
+        write_video(tmp_path / name, size=size, codec='mpeg2video', fps=25)
+        parts.append((tmp_path / name).read_bytes())
+    path.write_bytes(b''.join(parts))
+    steps = [VideoInit(), VideoDecode()]
+    for indices, refused in (([0, 3], False), ([3, 40], True)):
+        sample = dict(filename=str(path))
+        sample = dict(steps[0](sample), frame_inds=np.array(indices))
+        if not refused:
+            assert len(steps[1](sample)['imgs']) == 2
+            continue
+        with pytest.raises(VideoReadError, match=r'two.ts: .*\(48, 64\), '
+                           r'\(64, 96\)'):
+            steps[1](sample)
 
 
 @pytest.mark.parametrize('name, number', [

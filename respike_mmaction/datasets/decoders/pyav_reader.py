@@ -311,7 +311,7 @@ class PyAVReader:
                 if count != self.num_frames:
                     raise ValueError(f'{count} frames can be decoded, and '
                                      f'the packets tell {self.num_frames}')
-            last = max(needed, default=-1)
+            last, number = max(needed, default=-1), -1
             for number, frame in enumerate(self._in_order()):
                 if number in needed:
                     kept[number] = keep(frame)
@@ -321,6 +321,21 @@ class PyAVReader:
                 raise ValueError(f'frame {number + 1} of {self.num_frames} '
                                  'cannot be decoded')
         return kept
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """Yield all frames in order, keeping none.
+
+        Raises:
+            VideoReadError: If one of them cannot be decoded.
+        """
+        number = 0
+        with errors_named(self.path, _ERRORS):
+            for frame in islice(self._in_order(), self.num_frames):
+                number += 1
+                yield frame
+            if number < self.num_frames:
+                raise ValueError(f'{number} of {self.num_frames} frames can '
+                                 'be decoded')
 
     @property
     def stream_index(self) -> int:
