@@ -10,7 +10,7 @@ LEVELS = 5  # of grey between two numbers; more than a codec is off
 
 
 def write_video(path, num_frames=24, size=(64, 48), codec='libx264', gop=12,
-                bframes=2, fps=10, options=None):
+                bframes=2, fps=10, options=None, pixels='yuv420p'):
     """Write frames of grey level ``10 + 5 * number`` on a fixed texture."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ def write_video(path, num_frames=24, size=(64, 48), codec='libx264', gop=12,
     with av.open(str(path), 'w') as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height = size
-        stream.pix_fmt = 'yuv420p'
+        stream.pix_fmt = pixels
         stream.gop_size = gop
         stream.codec_context.max_b_frames = bframes
         stream.options = options or {}

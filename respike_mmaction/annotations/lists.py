@@ -10,9 +10,10 @@ __all__ = [
 ]
 
 # of the files that are taken for videos: the containers that PyAV reads
-SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.f4v', '.flv', '.gif', '.m2ts',
-            '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf',
-            '.ogg', '.ogv', '.ts', '.vob', '.webm', '.wmv')
+SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.f4v', '.flv', '.gif', '.h264',
+            '.hevc', '.m2ts', '.m2v', '.m4v', '.mjpeg', '.mkv', '.mov', '.mp4',
+            '.mpeg', '.mpg', '.mts', '.mxf', '.nut', '.ogg', '.ogv', '.ts',
+            '.vob', '.webm', '.wmv')
 
 
 class Video(NamedTuple):

@@ -195,7 +195,8 @@ def test_every_suffix_is_one_that_the_reader_reads(tmp_path, suffix):
     codec = {'.gif': 'gif', '.ogg': 'libtheora', '.ogv': 'libtheora',
              '.webm': 'libvpx', '.mxf': 'mpeg2video', '.vob': 'mpeg2video',
              '.mpg': 'mpeg2video', '.mpeg': 'mpeg2video', '.wmv': 'wmv2',
-             '.asf': 'wmv2', '.3gp': 'mpeg4', '.3g2': 'mpeg4'
+             '.asf': 'wmv2', '.3gp': 'mpeg4', '.3g2': 'mpeg4',
+             '.hevc': 'libx265', '.m2v': 'mpeg2video', '.mjpeg': 'mjpeg'
              }.get(suffix, 'libx264')
     write_made(path, codec)
     reader = open_video(str(path))
@@ -204,7 +205,9 @@ def test_every_suffix_is_one_that_the_reader_reads(tmp_path, suffix):
 
 def write_made(path, codec):
     try:
-        write_video(path, codec=codec, fps=25, size=(352, 288), bframes=0)
+        write_video(path, codec=codec, fps=25, size=(352, 288), bframes=0,
+                    pixels=dict(gif='rgb8', mjpeg='yuvj420p').get(
+                        codec, 'yuv420p'))
     except Exception as error:
         pytest.skip(f'this PyAV does not write {path.suffix}: {error}')
 

@@ -21,6 +21,7 @@ from ..layers.spiking_block import (
     SpikingStage,
     State,
     gate,
+    split_state,
 )
 
 # Called after every stage with (stage index from 0, feature map); what it
@@ -222,17 +223,15 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
         """
         steps = self.num_steps if num_steps is None else num_steps
         self._check_call(x, steps, state)
-        moves = self._moves(x) if self.training else None
+        moves = (self._moves(x) if self.training and not self.norm_eval else
+                 None)
         x = self.conv1(x)
         norm: Any = self.bn1
         outs: list[Tensor] = []
         after: State = ()
         for i in range(4):
             stage = getattr(self, f'layer{i + 1}')
-            before = None
-            if state is not None:
-                before, state = (state[:stage.num_states],
-                                 state[stage.num_states:])
+            before, state = split_state(state, stage.num_states)
             run = functools.partial(
                 recompute, stage) if self.with_cp[i] else stage
             x = run(x, norm, moves=moves, num_steps=steps, state=before,

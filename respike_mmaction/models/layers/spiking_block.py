@@ -170,10 +170,7 @@ class SpikingStage(nn.Sequential):
         after: State = ()
         blocks: Any = self
         for block in blocks:
-            before = None
-            if state is not None:
-                before, state = (state[:block.num_states],
-                                 state[block.num_states:])
+            before, state = split_state(state, block.num_states)
             x = block(x, norm, moves=moves, num_steps=num_steps,
                       state=before, return_state=return_state)
             if return_state:
@@ -181,6 +178,14 @@ class SpikingStage(nn.Sequential):
                 after += potentials
             norm = None
         return (x, after) if return_state else x
+
+
+def split_state(state: State | None, number: int
+                ) -> tuple[State | None, State | None]:
+    """The first potentials of a state, and those left."""
+    if state is None:
+        return None, None
+    return state[:number], state[number:]
 
 
 def _keep_or_recompute(function: Callable, x: Tensor, *args: Any) -> Any:
