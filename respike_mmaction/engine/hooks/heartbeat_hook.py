@@ -2,10 +2,12 @@
 import logging
 import os
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from threading import Event, Thread
+from typing import TypeVar
 
 from mmaction.registry import HOOKS
 from mmengine.dist import barrier, get_dist_info
@@ -16,6 +18,8 @@ from torch.distributed import PrefixStore, Store
 from torch.distributed.distributed_c10d import _get_default_store
 
 __all__ = ['HeartbeatHook']
+
+T = TypeVar('T')
 
 
 @HOOKS.register_module()
@@ -60,17 +64,9 @@ class HeartbeatHook(Hook):
         """
         if get_dist_info()[1] == 1:
             return
-        store = _get_default_store()
-        if hasattr(store, 'clone'):
-            store = store.clone()  # a connection of its own
         self._runs += 1
         self._stop.clear()
-        store = PrefixStore(f'heartbeat/{self._runs}', store)
-        rank = get_dist_info()[0]
-        store.set(f'{rank} is', f'{socket.gethostname()}, {os.getpid()}')
-        store.add(str(rank), 1)  # from now on it is missed
-        self._thread = Thread(
-            target=self._watch, daemon=True, args=(store, ))
+        self._thread = Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def after_run(self, runner: Runner) -> None:
@@ -86,22 +82,36 @@ class HeartbeatHook(Hook):
         self._thread = None
         barrier()  # the store lives as long as the process that made it
 
-    def _watch(self, store: Store) -> None:
+    def _watch(self) -> None:
         """End this process if need be: its main thread may wait for ever."""
         try:
-            self._count(store)
+            self._count(self._answer(self._join))
         except RuntimeError as error:
             if not self._stop.is_set():
                 print_log(f'Rank {get_dist_info()[0]} ends, because {error}',
                           'current', logging.ERROR)
                 os._exit(1)
 
+    def _join(self) -> Store:
+        """A connection to the store in which this rank counts from now on."""
+        store = _get_default_store()
+        if hasattr(store, 'clone'):
+            store = store.clone()  # a connection of its own
+        store = PrefixStore(f'heartbeat/{self._runs}', store)
+        rank = get_dist_info()[0]
+        store.set(f'{rank} is', f'{socket.gethostname()}, {os.getpid()}')
+        store.add(str(rank), 1)  # from now on it is missed
+        return store
+
     def _count(self, store: Store) -> None:
         rank, world_size = get_dist_info()
         counts = [0] * world_size
         missed = [0] * world_size
         while not self._stop.wait(self.interval):
-            found = self._counts(store, rank, world_size)
+            found = self._answer(lambda: [
+                store.add(str(other), int(other == rank))
+                for other in range(world_size)
+            ])
             for other, count in enumerate(found):
                 # who has not begun is not missed
                 still = count > 0 and count == counts[other]
@@ -114,23 +124,23 @@ class HeartbeatHook(Hook):
                         'gone')
             counts = found
 
-    def _counts(self, store: Store, rank: int, world_size: int) -> list[int]:
-        """Count on and read the counts of all."""
-        found: Future = Future()
+    def _answer(self, ask: Callable[[], T]) -> T:
+        """What the store answers, if it does in time.
+
+        Its host may be the one that is stopped, at any time, the first
+        connection included: no answer, and no error.
+        """
+        answer: Future = Future()
 
         def run() -> None:
             try:
-                found.set_result([
-                    store.add(str(other), int(other == rank))
-                    for other in range(world_size)
-                ])
+                answer.set_result(ask())
             except BaseException as error:
-                found.set_exception(error)
+                answer.set_exception(error)
 
-        # its host may be the one that is stopped: no answer, no error
         Thread(target=run, daemon=True).start()
         for _ in range(self.missed):
             with suppress(FutureTimeoutError):
-                return found.result(self.interval)
+                return answer.result(self.interval)
         raise RuntimeError('the store that joins all ranks gives no answer: '
                            'rank 0, or what started it, was stopped')

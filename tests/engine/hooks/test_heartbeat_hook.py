@@ -11,7 +11,7 @@ from respike_mmaction.engine.hooks import HeartbeatHook
 from tests.processes import TIMEOUT, _rank, free_port
 
 
-def work(rank, folder, address, stops):
+def work(rank, folder, address, stops, late):
     """Count, be busy for longer than others wait, then stop."""
     dist.destroy_process_group()  # meet as torchrun does, not at a file
     dist.init_process_group('gloo', address, rank=rank, world_size=2)
@@ -23,6 +23,8 @@ def work(rank, folder, address, stops):
         dist.barrier()
         hook.after_run(None)
     (folder / str(rank)).touch()
+    if rank == late:
+        time.sleep(2)  # the other is stopped before it begins to count
     hook.before_run(None)
     if rank == stops:
         time.sleep(stops)  # rank 0 at once, before it counts again
@@ -30,13 +32,13 @@ def work(rank, folder, address, stops):
     dist.barrier()  # without end for the others
 
 
-@pytest.mark.parametrize('stops', [1, 0])
+@pytest.mark.parametrize('stops, late', [(1, None), (0, None), (0, 1)])
 def test_a_stopped_process_ends_the_others_a_busy_one_does_not(
-        tmp_path, capfd, stops):
+        tmp_path, capfd, stops, late):
     """Rank 0 holds the store of this address: without it there is no answer.
     """
     ranks = mp.spawn(_rank, (work, tmp_path, (
-        f'tcp://127.0.0.1:{free_port()}', stops)), nprocs=2, join=False)
+        f'tcp://127.0.0.1:{free_port()}', stops, late)), nprocs=2, join=False)
     try:
         other = ranks.processes[1 - stops]
         other.join(TIMEOUT)
