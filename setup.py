@@ -60,6 +60,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['respike_mmaction', 'respike_mmaction.*']),
+    package_data={'respike_mmaction.visualization': ['*.html']},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={extra: requirements(extra)

@@ -110,3 +110,25 @@ def split_clip(clip: Frames,
         others = others.to(torch.int16)
         subtracted = subtracted.to(torch.int16)
     return key_frames, others - subtracted
+
+
+def join_clip(key_frames: np.ndarray, residual_frames: np.ndarray,
+              reference: str = 'key') -> np.ndarray:
+    """The frames that :func:`split_clip` split.
+
+    Args:
+        key_frames (np.ndarray): (..., K, C, H, W), uint8.
+        residual_frames (np.ndarray): (..., K, S, C, H, W), int16.
+        reference (str): Of the split. Defaults to ``'key'``.
+
+    Returns:
+        np.ndarray: (..., K * (S + 1), C, H, W), uint8.
+    """
+    changes = residual_frames
+    if check_reference(reference) == 'previous':
+        changes = residual_frames.cumsum(-4)
+    keys = key_frames[..., None, :, :, :]
+    groups = np.concatenate([keys, keys + changes], axis=-4)
+    *lead, num_groups, stride, channels, height, width = groups.shape
+    return groups.reshape(*lead, num_groups * stride, channels, height,
+                          width).astype(np.uint8)

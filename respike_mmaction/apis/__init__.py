@@ -2,6 +2,7 @@
 from .ablation import ablation_table, gather_runs, last_accuracy
 from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
+from .grad_cam import grad_cam
 from .live_frames import LiveFrames
 from .live_stream import LiveStream, energy_per_frame
 from .predict import Prediction, predict, predict_sources
@@ -9,14 +10,16 @@ from .sources import FrameSource, Source, expand
 from .stream import Answer, StreamingRecognizer
 from .stream_state import StreamState
 from .timeline import Segment, Timeline, write_scores, write_segments
+from .trace import Trace, read_clip, trace_clip
 from .trained import TrainedNetwork, load_trained
 from .windows import Span
 
 __all__ = [
     'Answer', 'AnswerFile', 'FrameSource', 'LiveFrames', 'LiveStream',
     'Prediction', 'Segment', 'Source', 'Span', 'StreamState',
-    'StreamingRecognizer', 'Timeline', 'TrainedNetwork', 'ablation_table',
-    'accelerate', 'energy_per_frame', 'expand', 'gather_runs', 'last_accuracy',
-    'load_trained', 'looked_at', 'predict', 'predict_sources', 'table_line',
+    'StreamingRecognizer', 'Timeline', 'Trace', 'TrainedNetwork',
+    'ablation_table', 'accelerate', 'energy_per_frame', 'expand',
+    'gather_runs', 'grad_cam', 'last_accuracy', 'load_trained', 'looked_at',
+    'predict', 'predict_sources', 'read_clip', 'table_line', 'trace_clip',
     'write_scores', 'write_segments'
 ]

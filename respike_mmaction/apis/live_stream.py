@@ -167,13 +167,43 @@ def energy_per_frame(model: ReSpikeRecognizer, frames: Tensor,
         dict[str, float]: mJ of a ``'key'`` and of a ``'residual'`` frame, on
         average; nan where there is none.
     """
-    stream, state = StreamingRecognizer(model), None
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for frame in frames.unbind(1):
-        with OperationCounter(model) as counter:
-            _, state = stream.step(frame, state)
-        kind = KINDS[int(state['position'][0] != 1)]
-        count = sum(counter.layers.values(), Count())
-        found[kind].append(energy.compute(count) / len(frames))
+    for step in counted_steps(model, frames, energy):
+        found[step.kind].append(step.energy)
     return {kind: float(np.mean(values)) if values else np.nan
             for kind, values in found.items()}
+
+
+class CountedStep(NamedTuple):
+    """A frame of a stream, and what it cost.
+
+    Attributes:
+        answer (Answer): After the frame.
+        kind (str): ``'key'`` or ``'residual'``.
+        energy (float): mJ a stream.
+    """
+
+    answer: Answer
+    kind: str
+    energy: float
+
+
+def counted_steps(model: ReSpikeRecognizer, frames: Tensor,
+                  energy: EnergyModel) -> Iterator[CountedStep]:
+    """Answer frame by frame with the operations counted.
+
+    Args:
+        model (ReSpikeRecognizer): Not accelerated.
+        frames (Tensor): (N, T, C, H, W) uint8.
+        energy (EnergyModel): Energy of an operation.
+
+    Yields:
+        CountedStep: One of each frame.
+    """
+    stream, state = StreamingRecognizer(model), None
+    for frame in frames.unbind(1):
+        with OperationCounter(model) as counter:
+            answer, state = stream.step(frame, state)
+        count = sum(counter.layers.values(), Count())
+        yield CountedStep(answer, KINDS[int(state['position'][0] != 1)],
+                          energy.compute(count) / len(frames))

@@ -248,7 +248,7 @@ class StreamingRecognizer:
     def _take_key_frame(self, frames: Tensor, state: StreamState
                         ) -> tuple[Tensor, StreamState]:
         frame = frames[:, 0]
-        key, _ = self._normalised(frame[:, None].expand(-1, 2, -1, -1, -1))
+        key, _ = self.normalised(frame[:, None].expand(-1, 2, -1, -1, -1))
         maps = self.model.key_maps(key)
         pooled = self._pooled(maps[-1])
         no_spikes = pooled.new_zeros(
@@ -269,7 +269,7 @@ class StreamingRecognizer:
     def _take_residual_frames(self, frames: Tensor, state: StreamState
                               ) -> tuple[Tensor, StreamState]:
         number, steps = frames.shape[:2]
-        _, residuals = self._normalised(
+        _, residuals = self.normalised(
             torch.cat([state['reference'][:, None], frames], 1))
         maps, potentials = self.model.residual_steps(
             residuals,
@@ -304,8 +304,15 @@ class StreamingRecognizer:
             'logits': history,
             'groups': torch.where(whole, num_older + 1, state['groups'])}
 
-    def _normalised(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """A key frame and residuals (N, S, C, H, W) of (N, 1 + S, ...)."""
+    def normalised(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """What the two branches get of groups of frames.
+
+        Args:
+            clip (Tensor): (N, 1 + S, C, H, W) uint8.
+
+        Returns:
+            tuple: Key frames (N, C, H, W), residuals (N, S, C, H, W).
+        """
         split: Callable = lambda x: split_clip(  # noqa: E731
             x, x.shape[1], self.model.reference)
         preprocessor = self.model.data_preprocessor

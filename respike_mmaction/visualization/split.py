@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from ..residual import BRANCHES
 from .figures import pyplot
 
-__all__ = ['draw_split', 'read_split']
+__all__ = ['around_grey', 'draw_split', 'read_split']
 
 
 def read_split(config: str, video: str) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +37,18 @@ def read_split(config: str, video: str) -> tuple[np.ndarray, np.ndarray]:
     return keys, residuals
 
 
+def around_grey(residual: np.ndarray) -> np.ndarray:
+    """A residual as an image: no change is mid-grey.
+
+    Args:
+        residual (np.ndarray): int16, any shape.
+
+    Returns:
+        np.ndarray: uint8.
+    """
+    return np.clip(residual / 2 + 127.5, 0, 255).astype(np.uint8)
+
+
 def draw_split(keys: np.ndarray, residuals: np.ndarray,
                path: str | Path) -> None:
     """Draw a row a group: its key frame, then its residuals around mid-grey.
@@ -56,8 +68,7 @@ def draw_split(keys: np.ndarray, residuals: np.ndarray,
         row[0].set_title('key frame', fontsize=9)
         for t, (axis, residual) in enumerate(
                 zip(row[1:], group, strict=True), start=1):
-            grey = np.clip(residual.transpose(1, 2, 0) / 2 + 127.5, 0, 255)
-            axis.imshow(grey.astype(np.uint8))
+            axis.imshow(around_grey(residual.transpose(1, 2, 0)))
             axis.set_title(f'residual, step {t}', fontsize=9)
         for axis in row:
             axis.axis('off')

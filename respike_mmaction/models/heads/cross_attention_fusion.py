@@ -162,7 +162,7 @@ class CrossAttentionFusion(BaseHead):
         fusion = self._fusion(stage_index)
         if fusion is None:
             return None
-        return fusion.keys_values(self._pool(stage_index, key_map))
+        return fusion.keys_values(self.pool(stage_index, key_map))
 
     def _fusion(self, stage_index: int) -> Any:
         name = f'stage{stage_index + 1}'
@@ -170,8 +170,17 @@ class CrossAttentionFusion(BaseHead):
             return None
         return self.fusions[name]
 
-    def _pool(self, stage_index: int, x: Tensor) -> Tensor:
-        """Bring a map of stage 1 or 2 to the grid of stage 3."""
+    def pool(self, stage_index: int, x: Tensor) -> Tensor:
+        """Bring a map to the grid that its stage is fused on.
+
+        Args:
+            stage_index (int): Stage, from 0.
+            x (Tensor): Key-frame or spiking map, (B, C, h, w).
+
+        Returns:
+            Tensor: With ``downsample`` maps of stage 1 and 2 on the grid of
+            stage 3; any other as it is.
+        """
         size = POOLING.get(stage_index, 1) if self.downsample else 1
         if size == 1:
             return x
@@ -209,7 +218,7 @@ class CrossAttentionFusion(BaseHead):
               source: Any) -> Tensor:
         if isinstance(source, Tensor):  # within the checkpoint, if any
             source = self._stage_keys_values(stage_index, source)
-        pooled = self._pool(stage_index, feature)
+        pooled = self.pool(stage_index, feature)
         fused = self._fusion(stage_index)(pooled, source)
         if pooled is feature:
             return fused

@@ -42,6 +42,12 @@ class Attention(nn.Module):
         return (self._heads(self.to_k(context)),
                 self._heads(self.to_v(context)))
 
+    def weights(self, x: Tensor, keys: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)) of x (B, L, C), (B, heads, L, M)."""
+        query = self._heads(self.to_q(x))
+        scores = query @ keys.transpose(-1, -2) / query.shape[-1]**.5
+        return scores.softmax(-1)
+
     def forward(self, x: Tensor, keys_values: tuple[Tensor,
                                                     Tensor]) -> Tensor:
         """Attend from x (B, L, C) to K and V; gives (B, L, C)."""
