@@ -22,7 +22,7 @@ CLASSES = ['wave', '</script><b>$x$', 'to fall']
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 
 # moves the slider, then clicks, and tells what has changed by that
-ACTIONS = '''<script>
+ACTIONS = """<script>
 const seen = () => get('key').toDataURL();
 get('time').value = 6;
 get('time').dispatchEvent(new Event('input'));
@@ -38,7 +38,7 @@ for (const place of [5, 15, 30, 50]) {
 document.body.dataset.pictures = pictures.size;
 get('play').click();
 document.body.dataset.play = get('play').textContent;
-</script>'''
+</script>"""
 
 
 @pytest.fixture(scope='module')
