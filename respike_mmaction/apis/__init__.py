@@ -1,11 +1,12 @@
 """What one does with a trained network; imported by no training."""
-from .ablation import ablation_table, gather_runs, last_accuracy
+from .ablation import ablation_table, gather_runs
 from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
 from .grad_cam import grad_cam
 from .live_frames import LiveFrames
 from .live_stream import LiveStream, energy_per_frame
 from .predict import Prediction, predict, predict_sources
+from .scalars import last_accuracy, read_scalars, series
 from .sources import FrameSource, Source, expand
 from .stream import Answer, StreamingRecognizer
 from .stream_state import StreamState
@@ -20,6 +21,6 @@ __all__ = [
     'StreamingRecognizer', 'Timeline', 'Trace', 'TrainedNetwork',
     'ablation_table', 'accelerate', 'energy_per_frame', 'expand',
     'gather_runs', 'grad_cam', 'last_accuracy', 'load_trained', 'looked_at',
-    'predict', 'predict_sources', 'read_clip', 'table_line', 'trace_clip',
-    'write_scores', 'write_segments'
+    'predict', 'predict_sources', 'read_clip', 'read_scalars', 'series',
+    'table_line', 'trace_clip', 'write_scores', 'write_segments'
 ]

@@ -6,34 +6,12 @@ from statistics import mean, stdev
 
 from ..energy import read_json
 
-__all__ = ['ablation_table', 'gather_runs', 'last_accuracy']
+__all__ = ['ablation_table', 'gather_runs']
 
 # heading, field of a row, decimals
 _COLUMNS = (('parameters / M', 'parameters', 2), ('MAC / G', 'macs', 3),
             ('SynOp / G', 'acs', 3), ('firing rate / %', 'firing_rate', 1),
             ('minutes', 'minutes', 1))
-
-
-def last_accuracy(work_dir: Path) -> float:
-    """Top-1 accuracy in percent of the last validation of a training.
-
-    Args:
-        work_dir (Path): Its folder, that of the runner.
-
-    Returns:
-        float: Percent.
-
-    Raises:
-        ValueError: If the training has written no accuracy.
-    """
-    found = None
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            found = json.loads(line).get('acc/top1', found)
-    if found is None:
-        raise ValueError(f'{work_dir} holds no accuracy (acc/top1): was there '
-                         'a validation?')
-    return 100 * found
 
 
 def gather_runs(runs: Iterable[Path]) -> list[dict]:

@@ -8,7 +8,7 @@ import numpy as np
 from ..checkpoints import read_dump
 from ..datasets.annotation_file import UNLABELLED
 
-__all__ = ['Answer', 'read_answers', 'wrong_answers']
+__all__ = ['Answer', 'labelled_results', 'read_answers', 'wrong_answers']
 
 
 class Answer(NamedTuple):
@@ -63,6 +63,25 @@ def read_answers(path: str | Path) -> list[Answer]:
                               int(label), scores,
                               bool(sample.get('unreadable', False))))
     return answers
+
+
+def labelled_results(path: str | Path) -> list[dict]:
+    """The labelled answers of a dump, as metrics take them.
+
+    Args:
+        path (str | Path): What ``test.py --dump`` wrote.
+
+    Returns:
+        list[dict]: ``pred``, ``label`` and ``unreadable`` of each video.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    results = [dict(pred=a.scores, label=a.label, unreadable=a.unreadable)
+               for a in read_answers(path) if a.label != UNLABELLED]
+    if not results:
+        raise ValueError(f'{path} is of a list without labels')
+    return results
 
 
 def wrong_answers(answers: Sequence[Answer]) -> list[Answer]:

@@ -6,7 +6,6 @@ import pytest
 from respike_mmaction.apis import (
     ablation_table,
     gather_runs,
-    last_accuracy,
 )
 
 MODEL = dict(name='m', pj_per_mac=1)
@@ -46,13 +45,3 @@ def test_mean_and_deviation_over_seeds(tmp_path):
     assert len({line.count('|') for line in lines}) == 1
     assert lines[2].startswith('| a | 72.0 | 2.8 | 0: 70.0, 1: 74.0 | 3.00 |')
     assert lines[3].startswith('| b | 50.0 |  | 0: 50.0 |')
-
-
-def test_the_last_accuracy_of_a_training_counts(tmp_path):
-    with pytest.raises(ValueError, match='holds no accuracy'):
-        last_accuracy(tmp_path)
-    path = tmp_path / '20260101_000000/vis_data/scalars.json'
-    path.parent.mkdir(parents=True)
-    path.write_text('{"loss": 1}\n{"acc/top1": 0.9, "step": 1}\n'
-                    '{"acc/top1": 0.5, "step": 2}\n{"loss": 0}\n')
-    assert last_accuracy(tmp_path) == 50

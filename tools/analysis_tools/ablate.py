@@ -98,9 +98,11 @@ def run(name, config, options, seed, folder, args):
     dumped.with_suffix('.json').rename(folder / 'energy.json')
     if not args.keep_checkpoints:
         Path(checkpoint).unlink()
-    (folder / 'result.json').write_text(json.dumps(dict(
+    part = folder / 'result.part'
+    part.write_text(json.dumps(dict(
         name=name, config=config, seed=seed, options=options,
         accuracy=accuracy, seconds=seconds)))
+    part.rename(folder / 'result.json')  # whole when another thread reads it
 
 
 def is_whole(folder, options):

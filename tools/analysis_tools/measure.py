@@ -205,11 +205,16 @@ def machine(device):
             f'PyTorch {torch.__version__}')
 
 
-def print_table(header, rows):
+def markdown(header, rows):
     """Markdown table with columns aligned."""
     cells = [[str(c) for c in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ['-' * w for w in widths])
-    for row in cells:
-        print('| ' + ' | '.join(
-            c.ljust(w) for c, w in zip(row, widths, strict=True)) + ' |')
+    return '\n'.join('| ' + ' | '.join(
+        c.ljust(w) for c, w in zip(row, widths, strict=True)) + ' |'
+        for row in cells)
+
+
+def print_table(header, rows):
+    """Print :func:`markdown`."""
+    print(markdown(header, rows))

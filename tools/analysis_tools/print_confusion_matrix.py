@@ -2,7 +2,7 @@
 import argparse
 
 from respike_mmaction.annotations import read_label_map
-from respike_mmaction.engine import VideoAccMetric, read_answers
+from respike_mmaction.engine import VideoAccMetric, labelled_results
 from respike_mmaction.engine.video_acc_metric import confusion_matrix
 
 
@@ -26,12 +26,8 @@ def parse_args():
 
 def main():
     args = parse_args()
-    answers = read_answers(args.dump)
-    classes = read_label_map(args.label_file, len(answers[0].scores))
-    results = [dict(pred=a.scores, label=a.label, unreadable=a.unreadable)
-               for a in answers if a.label >= 0]
-    if not results:
-        raise ValueError(f'{args.dump} is of a list without labels')
+    results = labelled_results(args.dump)
+    classes = read_label_map(args.label_file, len(results[0]['pred']))
     print('Confusion matrix (rows: true class, columns: predicted class)')
     print('\n'.join(table(confusion_matrix(results), classes)))
     metrics = VideoAccMetric().compute_metrics(results)
