@@ -13,8 +13,16 @@ work=work_dirs/demo
 
 # a block is what follows a line of the log, up to the next one
 brief() {
-    awk '/ - mmengine - / { skip = / INFO - ($|Config:|Hooks will be)/ }
-         !skip { print; fflush() }'
+    python -uc '
+import sys
+skip = False
+for line in sys.stdin:
+    if " - mmengine - " in line:
+        text = line.partition(" - INFO - ")[2].strip()
+        skip = text == "" or text.startswith(("Config:", "Hooks will be"))
+    if not skip:
+        print(line, end="")
+'
 }
 
 echo '== 1/4 environment'
