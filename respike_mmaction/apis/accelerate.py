@@ -65,7 +65,7 @@ def accelerate(model: nn.Module,
         fast.channels_last = True
     dtype = torch.bfloat16 if dense else torch.float32
     for backbone in _spiking(fast):
-        _fold_spiking(backbone)
+        fold_spiking(backbone)
         if spikes:
             _convolve_in_bytes(backbone, TERMS[spikes], dtype)
     if hasattr(fast, 'key_backbone'):
@@ -117,8 +117,12 @@ def _possible(model: nn.Module, spikes: str | None,
 
 
 # folding
-def _fold_spiking(backbone: SpikingResNet) -> None:
-    """Fold every BatchNorm of a spiking network into its convolution."""
+def fold_spiking(backbone: SpikingResNet) -> None:
+    """Fold every BatchNorm of a spiking network into its convolution.
+
+    Args:
+        backbone (SpikingResNet): In eval mode; changed in place.
+    """
 
     def fold(parent: nn.Module, conv: str, norm: str) -> None:
         setattr(parent, conv, fuse_conv_bn_eval(

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from mmaction.structures import ActionDataSample
 
 from tests.processes import run
 
@@ -84,6 +85,70 @@ def test_folding_batch_norm_keeps_the_logits(config):
                        for m in folded.modules())
         torch.testing.assert_close(Logits(folded)(x), expected, rtol=1e-9,
                                    atol=1e-12)
+
+
+@pytest.mark.usefixtures('tools')
+def test_the_quantised_floor_is_near_the_floor(config):
+    """Each convolution in eight bits; what eight bits cost is small."""
+    from measure import (
+        Logits,
+        build,
+        clips,
+        load_model_config,
+        quantised_floor,
+        to_floor,
+    )
+    from torch import nn
+    floor = to_floor(build(load_model_config(config))).eval()
+    x = clips(2, 8, 64)
+    twin = quantised_floor(floor, x)
+    assert [type(m) for m in twin.backbone.layer1.modules()
+            if type(m) is nn.Conv2d] == []
+    with torch.no_grad():
+        expected, found = Logits(floor)(x), Logits(twin)(x)
+    assert (found - expected).abs().max() < .1 * expected.abs().max()
+
+
+@pytest.mark.usefixtures('tools')
+def test_stages_take_their_time(config):
+    from measure import Logits, StageTimes, build, clips, load_model_config
+    model = build(load_model_config(config)).eval()
+    times = StageTimes(model)
+    with torch.no_grad():
+        Logits(model)(clips(1, 8, 32))
+    assert [*times.medians()] == [
+        'key branch', 'stem', *(f'{part} {i}' for i in range(1, 5)
+                                for part in ('stage', 'fusion'))]
+
+
+@pytest.mark.usefixtures('tools')
+def test_the_spiking_branch_alone_sees_residuals_only(config):
+    from measure import SpikingBranch, build, clips, load_model_config
+    branch = SpikingBranch(build(load_model_config(config)).eval())
+    x = clips(1, 8, 32)
+    with torch.no_grad():
+        before = branch(x)
+        after = branch(x + 1)
+    assert before.abs().max() > 0
+    torch.testing.assert_close(after, before)
+
+
+@pytest.mark.usefixtures('tools')
+def test_acceleration_is_compared_with_the_network_itself(config):
+    from accelerated_scores import compare
+    from measure import build, load_model_config
+
+    model = build(load_model_config(config)).eval()
+    videos = [dict(inputs=[torch.randint(0, 256, (8, 3, 32, 32)).byte()],
+                   data_samples=[ActionDataSample()]) for _ in range(2)]
+    found = compare(model, videos, ['int8', 'bf16'])
+    for comparison in found.values():
+        assert len(comparison.differences) == 2
+        names = [*comparison.unequal]
+        assert names and all(
+            0 <= comparison.agreement(name) <= 100 for name in names)
+    first = next(iter(found['int8'].unequal))
+    assert found['int8'].agreement(first) > 99.9  # before the first int8
 
 
 @pytest.mark.usefixtures('tools')

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from measure import (
     Logits,
+    SpikingBranch,
+    StageTimes,
     Variant,
     build,
     clips,
@@ -26,10 +28,12 @@ from measure import (
     machine,
     peak_live_bytes,
     print_table,
+    quantised_floor,
     rss_in_fresh_process,
     to_floor,
 )
 from mmcv.cnn import fuse_conv_bn
+from mmengine.config import Config
 
 from respike_mmaction.apis import accelerate
 from respike_mmaction.visualization import draw_fits
@@ -58,8 +62,8 @@ def parse_args():
         '--num-frames', type=int, nargs='+',
         help="frames T of a clip (default: the config's)")
     parser.add_argument(
-        '--size', type=int, nargs='+', default=[224],
-        help='height and width of a frame')
+        '--size', type=int, nargs='+',
+        help="height and width of a frame (default: the config's, or 224)")
     parser.add_argument(
         '--rounds', type=int, default=5, help='timed rounds; medians count')
     parser.add_argument('--passes', nargs='+', default=['forward', 'train'],
@@ -77,6 +81,12 @@ def parse_args():
         '--fuse', action='store_true',
         help='also fold BatchNorm into the convolutions (forward only)')
     parser.add_argument(
+        '--branch', choices=['both', 'spiking'], default='both',
+        help='spiking: the spiking branch alone, without key frames')
+    parser.add_argument(
+        '--by-stage', action='store_true',
+        help='also CPU time by stage (forward, both branches)')
+    parser.add_argument(
         '--accelerate', action='store_true', help='forward only: also '
         'bfloat16, spikes in eight bits (one and two terms) and both, and '
         'the floor in bfloat16')
@@ -93,10 +103,10 @@ def parse_args():
     return parser.parse_args()
 
 
-def variants(args, num_frames, stride):
+def variants(args, x, stride):
     """The config's network, its floor and, if asked for, the folded one."""
     config = load_model_config(
-        args.config, num_frames=num_frames, stride=stride,
+        args.config, num_frames=x.shape[1], stride=stride,
         channels_last=args.channels_last)
     config['backbone'].setdefault('neuron', dict(type='LIFNeuron'))
     config['backbone']['neuron']['backend'] = args.backend
@@ -104,10 +114,13 @@ def variants(args, num_frames, stride):
     config['backbone']['num_steps'] = num_steps
 
     def variant(name, model, **kwargs):
-        model = Logits(model)
+        times = StageTimes(model) if args.by_stage else None
+        model = (Logits if args.branch == 'both' else SpikingBranch)(model)
         if args.compile:
             model = torch.compile(model)
-        return Variant(name, model, amp=args.amp, **kwargs)
+        found = Variant(name, model, amp=args.amp, **kwargs)
+        found.stage_times = times
+        return found
 
     found = [
         variant('respike', build(config, args.device)),
@@ -118,6 +131,8 @@ def variants(args, num_frames, stride):
         net = build(config, args.device).eval()
         floor = to_floor(build(config, args.device)).bfloat16()
         found.append(variant('floor bf16', floor, dtype=torch.bfloat16))
+        twin = quantised_floor(to_floor(build(config)).eval(), x)
+        found.append(variant('floor int8', twin))
         for name, options in ACCELERATED.items():
             found.append(variant(name, accelerate(net, *options)))
     if args.fuse:
@@ -132,14 +147,16 @@ def defaults(args):
     if config['type'] != 'ReSpikeRecognizer':
         raise ValueError(f'{args.config}: its model is a {config["type"]}; '
                          'benchmark.py takes a ReSpikeRecognizer')
+    clip = Config.fromfile(args.config).get('clip') or {}
     return (args.num_frames or [config.get('num_frames', 16)],
-            args.steps or [config.get('stride', 4) - 1])
+            args.steps or [config.get('stride', 4) - 1],
+            args.size or [clip.get('size', 224)])
 
 
 def measure(args, batch_size, num_frames, num_steps, size):
     """Rows of one setting."""
-    nets = variants(args, num_frames, num_steps + 1)
     x = clips(batch_size, num_frames, size, args.device)
+    nets = variants(args, x, num_steps + 1)
     rows = []
     for kind in args.passes:
         running = [n for n in nets if kind == 'forward'
@@ -152,6 +169,8 @@ def measure(args, batch_size, num_frames, num_steps, size):
                 kind=kind, **times[net.name])
             row['cpu_over_floor'] = row['cpu_s'] / times['floor']['cpu_s']
             row['wall_over_floor'] = row['wall_s'] / times['floor']['wall_s']
+            if net.stage_times and kind == 'forward':
+                row['stages'] = net.stage_times.medians()
             row['times_faster'] = {
                 name: times[name]['cpu_s'] / row['cpu_s']
                 for name in ('floor', 'floor bf16') if name in times}
@@ -177,14 +196,15 @@ def rss(args, row):
     command += ['--compile'] if args.compile else []
     command += ['--fuse'] if args.fuse else []
     command += ['--accelerate'] if args.accelerate else []
+    command += ['--branch', args.branch]
     return rss_in_fresh_process([str(c) for c in command])
 
 
 def print_rss(args):
     """The fresh process: build one network, run it twice, tell the peak."""
-    nets = variants(args, args.num_frames[0], args.steps[0] + 1)
-    net = next(n for n in nets if n.name == args.rss_of)
     x = clips(args.batch_sizes[0], args.num_frames[0], args.size[0])
+    nets = variants(args, x, args.steps[0] + 1)
+    net = next(n for n in nets if n.name == args.rss_of)
     for _ in range(2):
         net.step(args.passes[0], x)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -236,6 +256,19 @@ def report(rows):
     ] for r in rows])
 
 
+def report_stages(rows):
+    """Print CPU milliseconds by stage, a column a network."""
+    rows = [r for r in rows if 'stages' in r]
+    for _, group in itertools.groupby(rows, lambda r: [
+            r[k] for k in ('batch_size', 'num_frames', 'num_steps', 'size')]):
+        group = list(group)
+        print('\nCPU ms by stage')
+        print_table(['part', *(r['network'] for r in group)], [
+            [part, *(f'{1000 * r["stages"][part]:.1f}'
+                     if part in r['stages'] else '-' for r in group)]
+            for part in group[0]['stages']])
+
+
 def fuse_difference(args):
     """Largest difference of the logits that folding makes."""
     config = load_model_config(args.config)
@@ -256,7 +289,7 @@ def main():
         return
     if not args.default_malloc:
         keep_freed_memory()
-    all_frames, all_steps = defaults(args)
+    all_frames, all_steps, args.size = defaults(args)
     rows = []
     for setting in itertools.product(args.batch_sizes, all_frames, all_steps,
                                      args.size):
@@ -266,6 +299,7 @@ def main():
     print(f'{Path(args.config).name}\n{machine(args.device)}, median of '
           f'{args.rounds} interleaved rounds\n')
     report(rows)
+    report_stages(rows)
     fits = linear_fits(rows)
     for fit in fits:
         print(f'{fit["network"]} {fit["kind"]}: CPU seconds against '

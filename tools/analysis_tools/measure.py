@@ -16,9 +16,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from respike_mmaction.apis.accelerate import fold_spiking
 from respike_mmaction.models.neurons.neurons import BaseNeuron
 
-RECOMPUTE = 'respike_mmaction.models.layers.spiking_block.recompute'
+BLOCK = 'respike_mmaction.models.layers.spiking_block'
+RECOMPUTE = f'{BLOCK}.recompute'
 
 
 class ReLU(nn.Module):
@@ -113,6 +115,101 @@ class Logits(nn.Module):
 
     def forward(self, x):
         return self.recognizer.extract_feat(x, stage='head')[0]
+
+
+class SpikingBranch(nn.Module):
+    """The spiking branch of a recognizer alone, without fusion."""
+
+    def __init__(self, recognizer):
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, x):
+        _, residuals = self.recognizer.split(x)
+        return self.recognizer.residual_steps(
+            residuals.flatten(0, 1), None).mean((2, 3))
+
+
+class _Quantised(nn.Module):
+    """A quantised stage in the place of a :class:`SpikingStage`."""
+
+    num_states = 0
+
+    def __init__(self, stage):
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, x, norm=None, **kwargs):
+        return self.stage(x)
+
+
+@torch.no_grad()
+def quantised_floor(floor, x):
+    """The ReLU twin after PyTorch's own post-training quantisation.
+
+    Both branches in eight bits with the ranges of these frames, every
+    convolution with its ReLU; the fusion between the stages, whose layer
+    norms and softmax have no such kernels, stays in float32.
+
+    Args:
+        floor (nn.Module): Recognizer without spikes, in eval mode.
+        x (Tensor): Frames to calibrate with.
+
+    Returns:
+        nn.Module: A copy.
+    """
+    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+    twin = copy.deepcopy(floor).eval()
+    mapping = get_default_qconfig_mapping('x86')
+    fold_spiking(twin.backbone)
+    names = [f'layer{i}' for i in range(1, 5)]
+    with mock.patch(f'{BLOCK}._keep_or_recompute',
+                    lambda function, *args: function(*args)):
+        for name in names:
+            stage = prepare_fx(nn.Sequential(getattr(twin.backbone, name)),
+                               mapping, (x, ))
+            setattr(twin.backbone, name, _Quantised(stage))
+    twin.key_backbone = prepare_fx(twin.key_backbone, mapping, (x, ))
+    Logits(twin)(x)
+    for name in names:
+        setattr(twin.backbone, name, _Quantised(
+            convert_fx(getattr(twin.backbone, name).stage)))
+    twin.key_backbone = convert_fx(twin.key_backbone)
+    return twin
+
+
+class StageTimes:
+    """CPU seconds of the parts of a recognizer, collected while it runs.
+
+    Args:
+        recognizer (nn.Module): A :class:`ReSpikeRecognizer` or its twin.
+    """
+
+    def __init__(self, recognizer):
+        self.seconds = {}
+        parts = {'key branch': recognizer.key_backbone,
+                 'stem': recognizer.backbone.conv1}
+        for i in range(1, 5):
+            parts[f'stage {i}'] = getattr(recognizer.backbone, f'layer{i}')
+        for stage, fusion in recognizer.cls_head.fusions.items():
+            parts[f'fusion {stage[-1]}'] = fusion
+        for name, part in parts.items():
+            part.register_forward_pre_hook(
+                lambda *_, name=name: self._begin(name))
+            part.register_forward_hook(lambda *_, name=name: self._end(name))
+
+    def _begin(self, name):
+        self._began = time.process_time()
+
+    def _end(self, name):
+        self.seconds.setdefault(name, []).append(
+            time.process_time() - self._began)
+
+    def medians(self):
+        """Of each part, in the order they ran."""
+        return {name: statistics.median(times)
+                for name, times in self.seconds.items()}
 
 
 def clips(batch_size, num_frames, size, device='cpu'):

@@ -1,0 +1,119 @@
+"""What acceleration changes: ``accelerated_scores.py CONFIG CHECKPOINT``.
+
+Answers, scores and spikes of a trained network on the videos of its test set,
+against those of the same network in float32: by mode, and by layer.
+"""
+import argparse
+import sys
+
+import numpy as np
+import torch
+from benchmark import ACCELERATED
+from measure import machine, print_table
+from mmengine.config import Config
+from rich.progress import track
+
+from respike_mmaction.apis import accelerate, load_trained
+from respike_mmaction.energy.clips import read_videos
+from respike_mmaction.models.neurons import BaseNeuron
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--videos', type=int, default=50, help='of the test '
+                        'set, evenly spread (default: 50)')
+    parser.add_argument('--modes', nargs='+', choices=ACCELERATED,
+                        default=[*ACCELERATED])
+    return parser.parse_args(argv)
+
+
+class Spikes:
+    """The spikes of every layer in the latest forward.
+
+    Args:
+        model (nn.Module): The network, accelerated or not.
+    """
+
+    def __init__(self, model):
+        self.layers = {}
+        for name, module in model.named_modules():
+            if isinstance(module, BaseNeuron):
+                module.register_forward_hook(
+                    lambda _, args, out, name=name: self._keep(name, out))
+
+    def _keep(self, name, out):
+        spikes = out[0] if isinstance(out, tuple) else out
+        self.layers[name] = spikes != 0
+
+
+class Comparison:
+    """One mode against the network itself.
+
+    Args:
+        model (nn.Module): Accelerated.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.spikes = Spikes(model)
+        self.changed = 0
+        self.differences = []
+        self.unequal, self.positions = {}, {}
+
+    def add(self, data, expected, spikes):
+        """Compare the answer for a video, and the spikes behind it."""
+        sample, = self.model.test_step(data)
+        scores = sample.pred_score
+        self.changed += int(scores.argmax() != expected.argmax())
+        self.differences.append((scores - expected).abs().mean().item())
+        for name, found in self.spikes.layers.items():
+            unequal = (found != spikes[name]).sum().item()
+            self.unequal[name] = self.unequal.get(name, 0) + unequal
+            self.positions[name] = self.positions.get(
+                name, 0) + found.numel()
+
+    def agreement(self, name):
+        """Positions with the same spike, in percent."""
+        return 100 * (1 - self.unequal[name] / self.positions[name])
+
+
+@torch.no_grad()
+def compare(model, videos, modes):
+    """A :class:`Comparison` of each mode."""
+    found = {mode: Comparison(accelerate(model, *ACCELERATED[mode]))
+             for mode in modes}
+    spikes = Spikes(model)
+    for data in track(videos, 'comparing', transient=True):
+        sample, = model.test_step(data)
+        for comparison in found.values():
+            comparison.add(data, sample.pred_score, spikes.layers)
+    return found
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    model = load_trained(args.checkpoint, args.config).model
+    videos = [data for _, data in read_videos(
+        Config.fromfile(args.config), args.videos, None)]
+    found = compare(model, videos, args.modes)
+    print(f'{len(videos)} videos, {machine("cpu")}\n')
+    print_table(
+        ['mode', 'answers changed', 'mean score difference', 'largest'],
+        [[mode, c.changed, f'{np.mean(c.differences):.6f}',
+          f'{np.max(c.differences):.6f}'] for mode, c in found.items()])
+    print('\npositions with the same spike / %')
+    layers = next(iter(found.values())).unequal
+    print_table(['layer', *found], [
+        [name, *(f'{c.agreement(name):.4f}' for c in found.values())]
+        for name in layers])
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'accelerated_scores.py: {error}')
