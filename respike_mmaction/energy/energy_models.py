@@ -198,6 +198,34 @@ ENERGY_MODELS = (
         pj_per_ac=.1 + .1 + 3 * 20),
 )
 
+# What an accelerated network runs; see `measurement.accelerated`.
+ACCELERATED_MODELS = tuple(
+    EnergyModel(
+        name=f'{name}_accelerated',
+        technology=technology,
+        precision='bfloat16 with float32 sums; spikes with int8 weights and '
+        'int32 sums',
+        source=f'{_HOROWITZ}: 16 bit floating-point multiplication 1.1 pJ (of '
+        'float16; bfloat16 has a shorter one), float32 addition 0.9 pJ, 32 '
+        f'bit integer addition 0.1 pJ{memory}',
+        covers=f'what respike_mmaction.apis.accelerate runs: MACs (1.1 + 0.9 '
+        f'pJ) and synaptic operations (0.1 pJ an integer){covers}',
+        pj_per_mac=2.,
+        pj_per_int8_mac=_INT8_MAC,
+        pj_per_ac=.1,
+        pj_per_operation=3.7 if byte else 0.,
+        pj_per_weight_byte=byte,
+        pj_per_activation_byte=byte,
+        bits_per_spike=8)
+    for name, technology, memory, covers, byte in (
+        ('horowitz_45nm', '45 nm CMOS, 0.9 V', '',
+         ' alone; no memory, no other operation', 0.),
+        ('horowitz_45nm_dram', '45 nm CMOS, 0.9 V; DRAM',
+         '; DRAM 1.3 to 2.6 nJ per 64 bit, here the lower',
+         ', other operations (as one float32 multiplication each), weights '
+         'of one or two bytes, maps of two, spikes of one, potentials of '
+         'four, from DRAM', 1300 / 8)))
+
 
 def energy_models(extra: Iterable[Mapping] = ()) -> tuple[EnergyModel, ...]:
     """The energy models above and those of a user.

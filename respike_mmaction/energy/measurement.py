@@ -2,6 +2,7 @@
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from mmaction.registry import MODELS
@@ -11,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from ..models.layers.int8_spike_conv import TERMS
 from ..models.neurons import BaseNeuron
 from ..models.recognizers import ReSpikeRecognizer
 from .clips import (
@@ -22,7 +24,7 @@ from .clips import (
     test_pipeline,
 )
 from .counter import Layer, OperationCounter
-from .energy_models import energy_models
+from .energy_models import ACCELERATED_MODELS, energy_models
 from .network import drop_values, randomise, without_pretrained
 from .operations import Count
 from .summary import make_report
@@ -36,6 +38,7 @@ def measure(config: str,
             videos: int = 1,
             file: str | None = None,
             keys_and_values: str = 'once',
+            spikes: str | None = None,
             extra_models: list[dict] | None = None,
             accuracy: float | None = None,
             seed: int = 0,
@@ -58,6 +61,10 @@ def measure(config: str,
             once a key frame, as this network computes them; ``'per_step'``:
             anew every step, as the published code does. Defaults to
             ``'once'``.
+        spikes (str, optional): ``'int8'`` or ``'int8x2'``: charge what
+            :func:`respike_mmaction.apis.accelerate` runs with it, by
+            ``ACCELERATED_MODELS``, for ReSpike networks. Defaults to None,
+            float32.
         extra_models (list[dict], optional): Energy models beside the
             built-in ones and ``energy_models`` of the config. Defaults to
             None.
@@ -81,6 +88,12 @@ def measure(config: str,
     if accuracy is not None and not 0 <= accuracy <= 100:
         raise ValueError(f'accuracy={accuracy!r} is not allowed: it is '
                          'between 0 and 100 %')
+    if spikes not in (*TERMS, None):
+        raise ValueError(f'spikes={spikes!r} is not allowed: it is one of '
+                         f'{(*TERMS, None)}')
+    if spikes and extra_models:
+        raise ValueError('extra_models are not allowed with spikes: they do '
+                         'not tell the energy of its number formats')
     check_exists(checkpoint)
     cfg = get_config(config) if '::' in config else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
@@ -100,6 +113,10 @@ def measure(config: str,
         for layer, of_layer in layers.items()
     }
     add_parameters(model, layers, views)
+    if spikes is not None:
+        layers = {layer: accelerated(of_layer, TERMS[spikes])
+                  for layer, of_layer in layers.items()}
+        energies = ACCELERATED_MODELS
 
     accuracy_source = None if accuracy is None else 'given'
     if accuracy is None and run.correct is not None:
@@ -114,6 +131,7 @@ def measure(config: str,
         weights=checkpoint or 'random',
         measured='shapes' if run.shapes else 'values',
         keys_and_values=keys_and_values,
+        spikes=spikes,
         videos=[name for name, _ in clips],
         inputs=run.inputs,
         accuracy=accuracy,
@@ -190,6 +208,28 @@ def check_exists(checkpoint: str | None) -> None:
     if checkpoint and '://' not in checkpoint and \
             not os.path.isfile(checkpoint):
         raise FileNotFoundError(f'no checkpoint {checkpoint!r}')
+
+
+def accelerated(count: Count, terms: int) -> Count:
+    """A float32 count in the number formats of an accelerated network.
+
+    Spike-driven layers hold ``terms`` bytes a weight and add as many integers
+    a synaptic operation; all else is of two bytes, potentials of four.
+
+    Args:
+        count (Count): Of one layer.
+        terms (int): Integers of a weight.
+
+    Returns:
+        Count: The same operations, other bytes.
+    """
+    spiking = count.spike_positions > 0
+    return replace(
+        count,
+        acs=count.acs * terms,
+        weight_bytes=count.weight_bytes * (terms if spiking else 2) / 4,
+        spike_bytes=count.spike_bytes / 2,  # of the twin's maps
+        activation_bytes=count.activation_bytes / 2)
 
 
 def recompute_keys(model: nn.Module, layers: dict[Layer, Count]) -> None:

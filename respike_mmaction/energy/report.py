@@ -72,6 +72,7 @@ def format_report(report: dict) -> str:
         f'input    {report["inputs"]} of the last video',
         f'views    {views:g} a video',
         f'K and V  of cross-attention {report["keys_and_values"]}',
+        f'formats  {_formats(report)}',
         '',
         *_lines([
             ['branch', 'stage', 'part', *(head for head, *_ in TABLE),
@@ -156,6 +157,13 @@ def _weights(report: dict) -> str:
     return report['weights']
 
 
+def _formats(report: dict) -> str:
+    if report.get('spikes'):
+        return (f'accelerated: spikes with {report["spikes"]} weights, all '
+                'else bfloat16')
+    return 'float32'
+
+
 def _accuracy(report: dict) -> str:
     if report['accuracy'] is None:
         return 'not known'
@@ -169,6 +177,8 @@ def label(report: dict) -> str:
         label.append('RANDOM weights')
     if report['keys_and_values'] == 'per_step':
         label.append('K and V per_step')
+    if report.get('spikes'):
+        label.append(f'accelerated, {report["spikes"]}')
     return ', '.join(label)
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from respike_mmaction.energy import format_report
+from respike_mmaction.energy import format_report, measure
 from respike_mmaction.energy.measurement import check_exists
 from respike_mmaction.visualization import draw_shares
 from tests.videos import write_video
@@ -224,6 +224,27 @@ def test_published_way_of_keys_and_values(tool, folder, report):
                                            'cross_attn.to_v')))
     assert extra > 0
     assert published['total']['macs'] == report['total']['macs'] + 2 * extra
+
+
+def test_acceleration_is_charged_by_its_formats(tool, folder, report):
+    """The same operations: 2 pJ a MAC, 0.1 pJ an integer added."""
+    out = folder / 'accelerated'
+    tool.main([str(folder / 'tiny.py'), '--videos', '2', '--accelerate',
+               'int8x2', '--out-dir', str(out)])
+    found = json.loads((out / 'tiny.json').read_text())
+    total, before = found['total'], report['total']
+    assert found['spikes'] == 'int8x2' and report['spikes'] is None
+    assert total['macs'] == before['macs']
+    assert total['acs'] == pytest.approx(2 * before['acs'])
+    energy = found['energy']['horowitz_45nm_accelerated']
+    assert energy['mj_per_video'] == pytest.approx(
+        (2 * before['macs'] + .1 * 2 * before['acs']) / 1e9)
+    spiking = sum(layer['weight_bytes'] for layer in report['layers']
+                  if layer['spike_positions'])
+    assert spiking and total['weight_bytes'] == pytest.approx(
+        spiking * 2 / 4 + (before['weight_bytes'] - spiking) / 2)
+    with pytest.raises(ValueError, match="spikes='int4' is not allowed"):
+        measure(str(folder / 'tiny.py'), spikes='int4')
 
 
 def test_upstream_config_and_plot(tool, folder, report, capsys, figures):

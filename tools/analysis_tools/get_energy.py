@@ -43,6 +43,10 @@ def parse_args(argv=None):
         'network computes them (default), or every step, as the published '
         'code does')
     parser.add_argument(
+        '--accelerate', nargs='?', const='int8', choices=['int8', 'int8x2'],
+        help='charge what --accelerate of the other tools runs: spikes in '
+        'eight bits, all else in bfloat16 (default: int8)')
+    parser.add_argument(
         '--energy-models',
         help='config file with a list `energy_models`, beside the built-in '
         'ones and those in CONFIG')
@@ -108,6 +112,7 @@ def main(argv=None):
         videos=args.videos,
         file=args.input,
         keys_and_values=args.keys_and_values,
+        spikes=args.accelerate,
         extra_models=extra,
         accuracy=(accuracy_of_dump(args.dump) if args.dump else
                   args.accuracy),
