@@ -90,6 +90,12 @@ ENTRIES = {
     'stream': lambda folder, path: script(
         'stream.py', folder / 'a.mp4', folder / 'config.py', path, '--speed',
         '0'),
+    'export NIR': lambda folder, path: script(
+        'deployment/export_nir.py', folder / 'config.py', path,
+        '--image_size', 32, 32, '--output_file', folder / 'out.nir'),
+    'see': lambda folder, path: script(
+        'visualizations/vis_respike.py', folder / 'a.mp4',
+        folder / 'config.py', path, '--out-dir', folder / 'see'),
     'inference': lambda folder, path: inference_recognizer(
         init_recognizer(str(folder / 'config.py'), str(path), device='cpu'),
         str(folder / 'a.mp4')),
