@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/env.sh
 LIMIT=${LIMIT:-2700}
-prepare_env mmcv-lite,video,plot,nir,test
+prepare_env mmcv-lite,video,plot,nir,onnx,test
 # the reference libraries alone: what they ask for would bring another torch,
 # and what is compared with needs nothing of it
 python -m pip install --disable-pip-version-check --quiet --no-deps \

@@ -82,7 +82,7 @@ class StreamingRecognizer:
         self.scene_cut = scene_cut
         weight = model.cls_head.fc_cls.weight
         self.dtype, self.device = weight.dtype, weight.device
-        self._rest = next((m.v_reset for m in model.modules()
+        self.rest = next((m.v_reset for m in model.modules()
                            if isinstance(m, BaseNeuron)), 0.)
 
     @property
@@ -228,15 +228,15 @@ class StreamingRecognizer:
         number, steps = frames.shape[:2]
         logits = state['logits'].new_zeros(number, steps,
                                            state['logits'].shape[-1])
-        for rows, take in ((is_key, self._take_key_frame),
-                           (~is_key, self._take_residual_frames)):
+        for rows, take in ((is_key, self.take_key_frame),
+                           (~is_key, self.take_residual_frames)):
             if rows.all():
                 logits, state = take(frames, state)
             elif rows.any():
                 found, after = take(frames[rows], map_streams(
                     lambda x, rows=rows: x[rows], state))
                 logits[rows] = found
-                state = put_streams(state, rows, after, self._rest)
+                state = put_streams(state, rows, after, self.rest)
         complete = torch.zeros(number, steps, dtype=torch.bool,
                                device=self.device)
         complete[:, -1] = (state['position'] == 0) & (
@@ -245,14 +245,23 @@ class StreamingRecognizer:
         cuts[:, 0] = cut
         return (logits, complete, cuts), state
 
-    def _take_key_frame(self, frames: Tensor, state: StreamState
-                        ) -> tuple[Tensor, StreamState]:
+    def take_key_frame(self, frames: Tensor, state: StreamState
+                       ) -> tuple[Tensor, StreamState]:
+        """Take a key frame of every stream.
+
+        Args:
+            frames (Tensor): (N, 1, C, H, W) uint8.
+            state (StreamState): Before it.
+
+        Returns:
+            tuple: Logits (N, 1, classes) and the state after it.
+        """
         frame = frames[:, 0]
         key, _ = self.normalised(frame[:, None].expand(-1, 2, -1, -1, -1))
         maps = self.model.key_maps(key)
         pooled = self._pooled(maps[-1])
         no_spikes = pooled.new_zeros(
-            len(pooled), self.model.backbone.out_channels[-1])
+            pooled.shape[0], self.model.backbone.out_channels[-1])
         groups = state['groups'][:, None]
         logits = torch.where(
             groups > 0, state['logits'].sum(1) / groups.clamp(min=1),
@@ -266,8 +275,17 @@ class StreamingRecognizer:
             'potentials': (),
             'pooled_spikes': no_spikes}
 
-    def _take_residual_frames(self, frames: Tensor, state: StreamState
-                              ) -> tuple[Tensor, StreamState]:
+    def take_residual_frames(self, frames: Tensor, state: StreamState
+                             ) -> tuple[Tensor, StreamState]:
+        """Take residual frames of one group of every stream.
+
+        Args:
+            frames (Tensor): (N, T, C, H, W) uint8.
+            state (StreamState): Before them.
+
+        Returns:
+            tuple: Logits (N, T, classes) and the state after them.
+        """
         number, steps = frames.shape[:2]
         _, residuals = self.normalised(
             torch.cat([state['reference'][:, None], frames], 1))
