@@ -1,4 +1,6 @@
 """NIR graphs against the network itself, in the simulators at hand."""
+import runpy
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from respike_mmaction.deployment.nir_simulators import (
     simulate,
 )
 from respike_mmaction.models import SpikingResNet
+from tests.apis.networks import config, write_checkpoint
+from tests.videos import write_video
 
 nir = pytest.importorskip('nir')
 STEPS = 3
@@ -186,3 +190,19 @@ def test_a_pooled_shortcut_is_one_convolution():
     assert tuple(node.stride) == (2, 2)
     np.testing.assert_allclose(node.weight, 3 / 32 / 4, rtol=1e-6)
     np.testing.assert_allclose(node.bias, 1, rtol=1e-6)
+
+
+def test_tool_writes_reads_and_compares(root, tmp_path, capsys):
+    write_video(tmp_path / 'video.mp4')
+    config().dump(tmp_path / 'config.py')
+    tool = runpy.run_path(str(root / 'tools/deployment/export_nir.py'))
+    words = [str(tmp_path / 'config.py'),
+             str(write_checkpoint(tmp_path / 'checkpoint.pth')),
+             '--image_size', '32', '32', '--output_file',
+             str(tmp_path / 'out/net.nir'), '--video',
+             str(tmp_path / 'video.mp4')]
+    tool['main'](words)
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+        f'net_stage{i}.nir' for i in range(1, 5)]
+    printed = capsys.readouterr().out
+    assert 'stay on the host' in printed and 'net_stage4.nir' in printed

@@ -93,6 +93,10 @@ ENTRIES = {
     'export NIR': lambda folder, path: script(
         'deployment/export_nir.py', folder / 'config.py', path,
         '--image_size', 32, 32, '--output_file', folder / 'out.nir'),
+    'export ONNX': lambda folder, path: script(
+        'deployment/export_onnx.py', folder / 'config.py', path,
+        '--image_size', 32, '--format', 'torchscript', '--output_file',
+        folder / 'out.pt'),
     'see': lambda folder, path: script(
         'visualizations/vis_respike.py', folder / 'a.mp4',
         folder / 'config.py', path, '--out-dir', folder / 'see'),

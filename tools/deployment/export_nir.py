@@ -6,12 +6,11 @@ are read back, run in every installed simulator, and compared.
 import argparse
 from pathlib import Path
 
-import torch
-from mmaction.apis import init_recognizer
 from mmaction.utils import get_str_type
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import Compose
 
-import respike_mmaction  # noqa: F401  (registers everything)
+from respike_mmaction.apis import load_trained
+from respike_mmaction.apis.trained import predict_batch
 from respike_mmaction.deployment import to_nir
 from respike_mmaction.deployment.extras import require
 from respike_mmaction.deployment.nir_simulators import (
@@ -28,7 +27,7 @@ def parse_args(argv=None):
         'Of a ReSpike network each stage is a graph of its own: attention, '
         'key branch and classifier stay on the host.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='trained weights, a file or URL')
+    parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument(
         '--image_size', type=int, nargs=2, default=(224, 224),
         metavar=('H', 'W'), help='of a frame (default: 224 224)')
@@ -43,23 +42,19 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def run_video(model, video):
+def run_video(network, video):
     """Give the network a video, through the test pipeline of its config."""
-    pipeline = Compose(model.cfg.test_pipeline)
-    batch = pseudo_collate(
-        [pipeline(dict(filename=str(video), label=-1, start_index=0,
-                       modality='RGB'))])
-    with torch.no_grad():
-        model.test_step(batch)
+    predict_batch(network.model, [Compose(network.pipeline)(
+        dict(filename=str(video), label=-1, start_index=0, modality='RGB'))])
 
 
-def compare_on(model, graphs, by_stage, videos):
+def compare_on(network, graphs, by_stage, videos):
     for simulator in SIMULATORS:
         layers, worst = {}, 0.
         try:
             for video in videos:
-                recordings = record(model.backbone,
-                                    lambda v=video: run_video(model, v),
+                recordings = record(network.model.backbone,
+                                    lambda v=video: run_video(network, v),
                                     by_stage)
                 for graph, recording in zip(graphs, recordings, strict=True):
                     agreements, difference = compare(graph, recording,
@@ -84,7 +79,8 @@ def compare_on(model, graphs, by_stage, videos):
 def main(argv=None):
     args = parse_args(argv)
     nir = require('nir', 'nir')
-    model = init_recognizer(args.config, args.checkpoint, device='cpu')
+    network = load_trained(args.checkpoint, args.config)
+    model = network.model
     if not isinstance(model.backbone, SpikingResNet):
         raise SystemExit(
             f'{args.config}: its backbone {get_str_type(type(model.backbone))}'
@@ -103,7 +99,7 @@ def main(argv=None):
         nir.write(path, graph)
         print(f'written: {path} ({path.stat().st_size / 2**20:.1f} MiB)')
     if args.video:
-        compare_on(model, [nir.read(path) for path in paths], by_stage,
+        compare_on(network, [nir.read(path) for path in paths], by_stage,
                    args.video)
 
 
