@@ -37,7 +37,8 @@ class BuildWithMim(build_py):
                 dirs_exist_ok=True)
 
 
-extras = ('mmcv-lite', 'mmcv', 'video', 'plot', 'nir', 'onnx', 'bench', 'test')
+extras = ('mmcv-lite', 'mmcv', 'video', 'plot', 'nir', 'onnx', 'upstream',
+          'docs', 'bench', 'test')
 readme = ROOT / 'README.md'
 setup(
     name='respike-mmaction',

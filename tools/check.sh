@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Environment, ruff, mypy, pytest: what CI runs. Arguments go to pytest.
+# Environment, ruff, mypy, the site of docs/, pytest: what CI runs. Arguments go to pytest.
 #   JOBS   processes that run the tests (default 2)
 #   LIMIT  seconds after which the tests are ended (default 2700)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/env.sh
 LIMIT=${LIMIT:-2700}
-prepare_env mmcv-lite,video,plot,nir,onnx,test
+prepare_env mmcv-lite,video,plot,nir,onnx,docs,test
 # the reference libraries alone: what they ask for would bring another torch,
 # and what is compared with needs nothing of it
 python -m pip install --disable-pip-version-check --quiet --no-deps \
@@ -14,6 +14,7 @@ python -m pip install --disable-pip-version-check --quiet --no-deps \
 
 python -m ruff check .
 python -m mypy
+NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 # one thread each: the test processes share the cores already
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # in a process group of their own, of which nothing outlives the tests; a

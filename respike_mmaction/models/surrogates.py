@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_TYPES: dict[str, type['Surrogate']] = {}
+
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Base of the surrogate gradients.
+    """Base of the surrogate gradients; subclasses are known by their names.
 
     Args:
         alpha (float): Sharpness: the larger, the narrower around the
@@ -24,6 +26,9 @@ class Surrogate:
         ValueError: If ``alpha`` is not positive.
     """
     alpha: float = 1.0
+
+    def __init_subclass__(cls) -> None:
+        _TYPES[cls.__name__] = cls  # a config's dict(type=...) finds it
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:
@@ -158,7 +163,6 @@ class Rectangular(Surrogate):
 
 
 SURROGATES = (ATan, Sigmoid, PiecewiseQuadratic, Rectangular)
-_TYPES: dict[str, type[Surrogate]] = {c.__name__: c for c in SURROGATES}
 
 
 def build_surrogate(cfg: dict | Surrogate | None = None) -> Surrogate:

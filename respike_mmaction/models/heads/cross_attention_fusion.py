@@ -61,9 +61,15 @@ class CrossAttentionFusion(BaseHead):
             ``loss_cls=dict(type='BCELossWithLogits')``) the probabilities
             that ``average_clips='prob'`` averages are sigmoids.
 
+    Attributes:
+        Block (type): What fuses a stage, with ``keys_values`` and ``forward``
+            as of :class:`FusionBlock`; a subclass may have another.
+
     Raises:
         ValueError: For channels or a number of classes that do not fit.
     """
+
+    Block: Any = FusionBlock
 
     def __init__(self,
                  num_classes: int,
@@ -102,7 +108,7 @@ class CrossAttentionFusion(BaseHead):
         self.with_cp = with_cp
         self.fusions = nn.ModuleDict({
             f'stage{i + 1}':
-            FusionBlock(spiking_channels[i], key_channels[i], head_channels)
+            self.Block(spiking_channels[i], key_channels[i], head_channels)
             for i in stages
         })
         self.dropout = nn.Dropout(dropout_ratio)
