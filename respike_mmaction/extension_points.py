@@ -6,6 +6,8 @@ run twice and does nothing where there is room.
 import copy
 import os
 from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,7 @@ def apply() -> None:
     mend_tsm_constructor()
     mend_sync_batchnorm()
     mend_inferencer_steps()
+    mend_config_scope()
 
 
 def mend_default_hooks() -> None:
@@ -202,3 +205,61 @@ def mend_inferencer_steps() -> None:
         return _init_pipeline
 
     _replace(ActionRecogInferencer, '_init_pipeline', make)
+
+
+SCOPE = 'respike_mmaction::'
+
+
+def config_path(name: str) -> str:
+    """File of one of our configs, in a wheel or a checkout.
+
+    Args:
+        name (str): ``'respike_mmaction::respike/NAME.py'``.
+
+    Returns:
+        str: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    package = Path(__file__).resolve().parent
+    folders = [package / '.mim/configs', package.parent / 'configs']
+    configs = next((f for f in folders if f.is_dir()), folders[0])
+    path = configs / name.removeprefix(SCOPE)
+    if path.suffix != '.py':
+        path = path.with_name(f'{path.name}.py')
+    if not path.is_file():
+        known = [p.relative_to(configs).as_posix()
+                 for p in configs.glob('respike/**/*.py')]
+        near = get_close_matches(name.removeprefix(SCOPE), known, cutoff=.3)
+        raise FileNotFoundError(f'{name!r} is none of the {len(known)} '
+                                f'configs in {configs}: near are {near}')
+    return str(path)
+
+
+def mend_config_scope() -> None:
+    """Let ``_base_`` and ``get_config`` find ``respike_mmaction::...``.
+
+    MMEngine looks up configs of OpenMMLab's own packages alone. Ours need no
+    scope of their own: their ``default_scope`` is ``mmaction``.
+    """
+    from mmengine import hub
+    from mmengine.config import Config
+    if getattr(Config._get_cfg_path, '_mended', False):
+        return
+    of_base, of_hub = Config._get_cfg_path, hub.get_config
+
+    def _get_cfg_path(cfg_path: str, filename: str) -> tuple:
+        if cfg_path.startswith(SCOPE):
+            return config_path(cfg_path), None
+        return of_base(cfg_path, filename)
+
+    def get_config(cfg_path: str, pretrained: bool = False) -> Config:
+        if cfg_path.startswith(SCOPE):
+            return Config.fromfile(config_path(cfg_path))
+        return of_hub(cfg_path, pretrained)
+
+    mended: Any = _get_cfg_path
+    mended._mended = True
+    setattr(Config, '_get_cfg_path', staticmethod(mended))  # noqa: B010
+    setattr(hub, 'get_config', get_config)  # noqa: B010
