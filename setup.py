@@ -2,7 +2,6 @@
 """
 import re
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -28,20 +27,15 @@ class BuildWithMim(build_py):
 
     def run(self):
         super().run()
-        target = (ROOT if self.editable_mode else
-                  Path(self.build_lib)) / 'respike_mmaction/.mim'
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ('configs', 'tools', 'model-index.yml'):
-            if self.editable_mode:  # mim finds them there, too
-                with suppress(FileExistsError):
-                    (target / name).symlink_to(ROOT / name)
-            elif (ROOT / name).is_file():
-                shutil.copy(ROOT / name, target)
-            else:
-                shutil.copytree(
-                    ROOT / name, target / name,
-                    ignore=shutil.ignore_patterns('__pycache__'),
-                    dirs_exist_ok=True)
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib, 'respike_mmaction/.mim')
+        for folder in ('configs', 'tools'):
+            shutil.copytree(
+                ROOT / folder, target / folder,
+                ignore=shutil.ignore_patterns('__pycache__'),
+                dirs_exist_ok=True)
+        shutil.copy(ROOT / 'model-index.yml', target)
 
 
 extras = ('mmcv-lite', 'mmcv', 'video', 'plot', 'nir', 'onnx', 'upstream',
