@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmaction.models.data_preprocessors import MultiModalDataPreprocessor
 from mmaction.models.recognizers import BaseRecognizer
 from mmaction.registry import MODELS
@@ -65,6 +66,10 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         reference (str): What plain frames that are split here have
             subtracted, see :func:`respike_mmaction.residual.split_clip`.
             Defaults to ``'key'``, the paper's.
+        key_scale (float): Height and width of the key frames in their branch,
+            in units of those of the residual frames, at most 1; attention
+            needs no equal grids, so 0.5 spares three quarters of the key
+            branch. Defaults to 1, the paper's.
         channels_last (bool): Keep weights and maps in ``channels_last``
             memory format. Changes speed, not results. Defaults to False.
         train_cfg (dict, optional): Not used. Defaults to None.
@@ -92,6 +97,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
                  stride: int = 4,
                  num_frames: int = 16,
                  reference: str = 'key',
+                 key_scale: float = 1.,
                  channels_last: bool = False,
                  train_cfg: OptConfigType = None,
                  test_cfg: OptConfigType = None,
@@ -102,6 +108,10 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         self.stride = stride
         self.num_frames = num_frames
         self.reference = check_reference(reference)
+        if not 0 < key_scale <= 1:
+            raise ValueError(f'key_scale={key_scale!r} is not allowed: it is '
+                             'above 0 and at most 1')
+        self.key_scale = key_scale
         key_backbone, backbone, cls_head = copy.deepcopy(
             (key_backbone, backbone, cls_head))
         if backbone.setdefault('num_steps', self.num_steps) != self.num_steps:
@@ -273,6 +283,10 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         Returns:
             Sequence[Tensor]: (G, C', h, w) each.
         """
+        if self.key_scale != 1:
+            key_frames = F.interpolate(
+                key_frames, scale_factor=self.key_scale, mode='bilinear',
+                antialias=self.key_scale < .5)  # at 0.5 it is the mean of 2x2
         return self.key_backbone(self._in_format(key_frames))
 
     def residual_steps(self,

@@ -1,0 +1,34 @@
+"""Key frames at another resolution than the residual frames."""
+import pytest
+import torch
+from mmaction.registry import MODELS
+
+from tests.apis.networks import MODEL
+from tests.apis.test_stream import build, clip_logits, frames_of
+
+
+def test_half_is_the_mean_of_two_by_two():
+    half, whole = build(key_scale=.5), build()
+    frames = torch.rand(2, 3, 64, 96).double()
+    means = frames.unflatten(3, (48, 2)).unflatten(2, (32, 2)).mean((3, 5))
+    with torch.no_grad():
+        for found, expected in zip(half.key_maps(frames),
+                                   whole.key_maps(means), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_residual_frames_attend_to_a_smaller_grid():
+    model = build(key_scale=.5)
+    shapes = []
+    attention = model.cls_head.fusions['stage3'].block.cross_attn
+    attention.register_forward_hook(
+        lambda _, args, out: shapes.append((args[0].shape[1],
+                                            args[1][0].shape[2])))
+    clip_logits(model, frames_of(8, size=64))
+    assert shapes == [(3 * 4 * 4, 2 * 2)]
+
+
+@pytest.mark.parametrize('scale', [0, -1, 1.5, float('nan')])
+def test_scales_that_are_refused(scale):
+    with pytest.raises(ValueError, match='key_scale=.*above 0 and at most 1'):
+        MODELS.build(dict(MODEL, key_scale=scale))
