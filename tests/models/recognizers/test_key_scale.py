@@ -9,6 +9,7 @@ from tests.apis.test_stream import build, clip_logits, frames_of
 
 def test_half_is_the_mean_of_two_by_two():
     half, whole = build(key_scale=.5), build()
+    half.load_state_dict(whole.state_dict())
     frames = torch.rand(2, 3, 64, 96).double()
     means = frames.unflatten(3, (48, 2)).unflatten(2, (32, 2)).mean((3, 5))
     with torch.no_grad():
