@@ -28,6 +28,7 @@ def apply() -> None:
     Raises:
         ImportError: If MMCV is absent or MMAction2 refuses its version.
     """
+    silence_known_warnings()
     require_mmcv()
     from . import extension_points, untrusted  # which need MMEngine
     mend_missing_drn()
@@ -41,6 +42,18 @@ def apply() -> None:
     mend_cpu_amp()
     mend_bfloat16_scores()
     extension_points.apply()
+
+
+def silence_known_warnings() -> None:
+    """Leave out warnings of which a user can do nothing, at every start.
+
+    mmcv-lite has no compiled operators, and no network here needs one;
+    MMEngine imports ``pkg_resources`` for ``_base_ = 'mmaction::...'``, and
+    the constraints pin the setuptools that still has it.
+    """
+    for message in ('Fail to import ``MultiScaleDeformableAttention``',
+                    'pkg_resources is deprecated as an API'):
+        warnings.filterwarnings('ignore', message)
 
 
 def _replace(owner: Any, name: str, make: Callable) -> None:

@@ -25,7 +25,10 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
 
 from respike_mmaction import compat
-from tests.processes import free_port
+from tests.processes import free_port, run
+
+DEMO = ('configs/respike/'
+        'respike_mobilenetv2-sr10_1xb16-8x2x1-s4-8e_motion8-rgb.py')
 
 no_accelerator = pytest.mark.skipif(
     compat._has_accelerator(), reason='mends a machine without accelerator')
@@ -398,3 +401,17 @@ def test_bfloat16_scores_of_a_head_with_two_answers():
     scores = head.predict(x, samples)[0].pred_score
     assert {k: v.dtype for k, v in scores.items()} == dict(
         rgb=torch.float32, pose=torch.float32)
+
+
+def test_a_start_warns_of_nothing(root, tmp_path):
+    """Import and a config that inherits from MMAction2's, with a network."""
+    (tmp_path / 'start.py').write_text(
+        'import respike_mmaction\n'
+        'from mmengine.config import Config\n'
+        'from mmengine.registry import init_default_scope\n'
+        'from mmaction.registry import MODELS\n'
+        f'cfg = Config.fromfile({str(root / DEMO)!r})\n'
+        "init_default_scope('mmaction')\n"
+        'MODELS.build(cfg.model)\n')
+    result = run([sys.executable, tmp_path / 'start.py'], cwd=root)
+    assert 'Warning' not in result.stdout, result.stdout

@@ -8,28 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import av
-import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
 from respike_mmaction.apis import Source, Span, load_trained, predict_sources
 from tests.apis.networks import config, pipeline, write_checkpoint
 from tests.stress.flat_memory import GROWTH, usage
-
-
-def write(path, num_frames):
-    noise = np.random.default_rng(0).integers(
-        0, 256, (60, 80, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libx264', rate=30)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, 'yuv420p'
-        stream.options = dict(preset='ultrafast')
-        for number in range(num_frames):
-            image = np.roll(noise, number, axis=1)
-            container.mux(stream.encode(
-                av.VideoFrame.from_ndarray(image, format='rgb24')))
-        container.mux(stream.encode())
+from tests.videos import write_moving
 
 
 def main():
@@ -38,7 +23,7 @@ def main():
     frames = round(float(sys.argv[1] if len(sys.argv) > 1 else 10) * 1800)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'long.mp4'
-        write(path, frames)
+        write_moving(path, frames, (60, 80), repeat=4, fps=30)
         network = load_trained(write_checkpoint(Path(folder) / 'a.pth'),
                                config(pipeline()))
         memory = []

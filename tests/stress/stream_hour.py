@@ -9,28 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import av
-import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
 from respike_mmaction.apis import FrameSource, LiveStream, load_trained
 from tests.apis.networks import config, pipeline, write_checkpoint
 from tests.stress.flat_memory import GROWTH, usage
-
-
-def write(path, num_frames):
-    noise = np.random.default_rng(0).integers(
-        0, 256, (32, 32, 3), dtype=np.uint8)
-    with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libx264', rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, 'yuv420p'
-        stream.options = dict(preset='ultrafast')
-        for number in range(num_frames):
-            image = np.roll(noise, number, axis=1)
-            container.mux(stream.encode(
-                av.VideoFrame.from_ndarray(image, format='rgb24')))
-        container.mux(stream.encode())
+from tests.videos import write_moving
 
 
 def main():
@@ -40,7 +25,7 @@ def main():
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'long.mp4'
-        write(path, number)
+        write_moving(path, number)
         network = load_trained(write_checkpoint(Path(folder) / 'a.pth'),
                                config(pipeline()))
         with FrameSource(str(path)) as source:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
-from mmaction.utils import SampleList
+from mmaction.utils import OptConfigType, SampleList
 from mmengine.model import stack_batch
 from torch import Tensor
 
@@ -149,3 +149,15 @@ class ReSpikeDataPreprocessor(ActionDataPreprocessor):
             keys, residuals = groups[:, :, :, 0], groups[:, :, :, 1:]
         return dict(zip(BRANCHES, (keys, residuals),
                         strict=True)), data_samples
+
+
+def without_merged(preprocessor: OptConfigType) -> OptConfigType:
+    """A child's ``MultiModalDataPreprocessor`` without a recipe's values.
+
+    Recipes had one; now the child's is merged into a mean and a std.
+    """
+    if isinstance(preprocessor, dict) and preprocessor.get(
+            'type') == 'MultiModalDataPreprocessor':
+        return {key: value for key, value in preprocessor.items()
+                if key not in ('mean', 'std')}
+    return preprocessor

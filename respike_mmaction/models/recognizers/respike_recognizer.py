@@ -20,6 +20,7 @@ from ...residual import (
 )
 from ...state_dict import RefusesUnfitWeights
 from ..backbones.spiking_resnet import State
+from ..data_preprocessors.respike_data_preprocessor import without_merged
 from ..layers import freeze_when_recomputed
 from ..pretrained import check_pretrained
 
@@ -30,18 +31,6 @@ def _takes(kind: str | type | None, name: str) -> bool:
     """Whether a registered model is built with an argument."""
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     return cls is not None and name in inspect.signature(cls).parameters
-
-
-def _without_merged(preprocessor: OptConfigType) -> OptConfigType:
-    """A child's ``MultiModalDataPreprocessor`` without a recipe's values.
-
-    Recipes had one; now the child's is merged into a mean and a std.
-    """
-    if isinstance(preprocessor, dict) and preprocessor.get(
-            'type') == 'MultiModalDataPreprocessor':
-        return {key: value for key, value in preprocessor.items()
-                if key not in ('mean', 'std')}
-    return preprocessor
 
 
 @MODELS.register_module()
@@ -125,7 +114,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
             backbone=backbone,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
-            data_preprocessor=_without_merged(data_preprocessor))
+            data_preprocessor=without_merged(data_preprocessor))
         self.init_cfg = init_cfg
         self._check_blending()
         if _takes(key_backbone.get('type'), 'num_segments'):  # ResNetTSM
