@@ -36,7 +36,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 
 from respike_mmaction.apis import accelerate
-from respike_mmaction.visualization import draw_fits
+from respike_mmaction.visualization import draw_comparison, draw_fits
 
 MIB = 2**20
 ACCELERATED = {
@@ -269,6 +269,20 @@ def report_stages(rows):
             for part in group[0]['stages']])
 
 
+def draw(rows, fits, path):
+    """Lines where a size varies, else bars, a panel a pass."""
+    if fits:
+        return draw_fits(fits, path)
+    by_pass = {kind: [r for r in rows if r['kind'] == kind]
+               for kind in dict.fromkeys(r['kind'] for r in rows)}
+    names = [r['network'] for r in max(by_pass.values(), key=len)]
+    draw_comparison(names, {
+        f'{kind}, CPU ms': [next((
+            1000 * r['cpu_s'] for r in found if r['network'] == name), None)
+            for name in names]
+        for kind, found in by_pass.items()}, path)
+
+
 def fuse_difference(args):
     """Largest difference of the logits that folding makes."""
     config = load_model_config(args.config)
@@ -315,9 +329,8 @@ def main():
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1))
         print(f'written: {out}')
-        if fits:
-            draw_fits(fits, out.with_suffix('.png'))
-            print(f'written: {out.with_suffix(".png")}')
+        draw(rows, fits, out.with_suffix('.png'))
+        print(f'written: {out.with_suffix(".png")}')
 
 
 if __name__ == '__main__':
