@@ -156,8 +156,12 @@ class FrameSource:
 
         Returns:
             np.ndarray: (H, W, 3), RGB, uint8.
+
+        Raises:
+            VideoReadError: If it cannot be converted.
         """
-        return rgb_array(frame, self._reformatter).copy()
+        with errors_named(self.name, _ERRORS):
+            return rgb_array(frame, self._reformatter).copy()
 
     def close(self) -> None:
         """Close the file or leave the camera."""

@@ -186,12 +186,16 @@ def test_all_display_matrices(matrix, decoder, tmp_path):
         assert np.median(off) <= 2  # its conversion of colours is another
 
 
-def test_a_turn_that_is_no_quarter_is_refused(tmp_path):
-    source = write_case(tmp_path, Case('mp4', 'mpeg4'))
+@pytest.mark.parametrize('codec', ['mpeg4', 'libx264'])
+def test_a_turn_that_is_no_quarter_is_refused(decoder, tmp_path, codec):
+    source = write_case(tmp_path, Case('mp4', codec))
     path = tmp_path / 'tilted.mp4'
     with_matrix(path, source, (1, 1, -1, 1))
     with pytest.raises(VideoReadError, match='tilted.mp4.*other than a quar'):
-        open_video(str(path)).get_frames([0])
+        open_video(str(path), decoder).get_frames([0])
+    with FrameSource(str(path)) as frames, pytest.raises(
+            VideoReadError, match='tilted.mp4.*other than a quar'):
+        frames.rgb(next(iter(frames)))
 
 
 @pytest.mark.parametrize('index', [-1, 24, 10**6])

@@ -1,6 +1,7 @@
 """Frames of a video by PyAV."""
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice, pairwise
 from typing import Any, TypeVar
 
@@ -84,9 +85,11 @@ def _matrix(frame: av.VideoFrame) -> np.ndarray | None:
 
 
 def stored_upright(frame: av.VideoFrame) -> bool:
-    """Whether a frame is shown as it is stored."""
+    """Whether a frame is shown as it is stored; a tilted one is not."""
     image = np.arange(4).reshape(2, 2, 1)
-    return np.array_equal(upright(image, _matrix(frame)), image)
+    with suppress(ValueError):
+        return np.array_equal(upright(image, _matrix(frame)), image)
+    return False
 
 
 def rgb_array(frame: av.VideoFrame,
