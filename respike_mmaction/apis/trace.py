@@ -52,8 +52,8 @@ class Trace:
         energy_model (str): By which model.
         rates (dict[str, np.ndarray]): Firing rate of each layer of neurons,
             (T, ).
-        maps (dict[str, np.ndarray]): Spikes of each stage, (T, h, w): see
-            :func:`trace_clip`.
+        maps (dict[str, np.ndarray]): Spikes of each layer of neurons, (T, h,
+            w): see :func:`trace_clip`.
         attention (dict[str, Attention]): Of each fused stage.
     """
 
@@ -72,6 +72,11 @@ class Trace:
         """What ``maps`` are: there is a time to weigh with several steps."""
         return ('spiking activation map' if self.steps.max() > 1 else
                 'firing rate map')
+
+    @property
+    def last_layers(self) -> list[str]:
+        """The last layer of neurons of each stage."""
+        return [*{stage_of(name): name for name in self.maps}.values()]
 
     @property
     def rates_of_stages(self) -> dict[str, np.ndarray]:
@@ -137,8 +142,8 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
                energy: EnergyModel = ENERGY_MODELS[0]) -> Trace:
     """Watch a network watch a clip, frame by frame, as a stream.
 
-    The map of a stage is that of its last neurons. With spikes S_c(t) of
-    channel c at step t, it is the spiking activation map (arXiv 2103.14441),
+    With spikes S_c(t) of channel c at step t, the map of a layer is the
+    spiking activation map (arXiv 2103.14441),
 
         M(t) = mean over c of
             S_c(t) (1 + sum over t' < t of exp(-gamma (t - t')) S_c(t')),
@@ -179,14 +184,9 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
         rates={name: np.array([
             np.nan if spikes is None else spikes.float().mean().item()
             for spikes in steps]) for name, steps in record.spikes.items()},
-        maps=_maps(record.spikes, gamma),
+        maps={name: _activation_maps(steps, gamma)
+              for name, steps in record.spikes.items()},
         attention=record.attention())
-
-
-def _maps(spikes: dict[str, list], gamma: float) -> dict[str, np.ndarray]:
-    last = {stage_of(name): steps for name, steps in spikes.items()}
-    return {stage: _activation_maps(steps, gamma)
-            for stage, steps in last.items() if stage != 'stem'}
 
 
 def _activation_maps(steps: list[Tensor | None],

@@ -18,7 +18,8 @@ _SHOWN = 4  # classes of an answer
 
 def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
                title: str = '', stage: str = 'stage3',
-               position: tuple[int, int] | None = None) -> None:
+               position: tuple[int, int] | None = None,
+               layers: Sequence[str] = ()) -> None:
     """Draw a clip frame by frame: images, maps and curves over one time.
 
     Args:
@@ -30,11 +31,18 @@ def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
         position (tuple[int], optional): Row and column of the pixel whose
             attention is drawn. Defaults to None, in each frame the one that
             changed most.
+        layers (Sequence[str]): Whose spikes are drawn. Defaults to nothing:
+            those of the last layer of each stage.
 
     Raises:
-        ValueError: If the stage is not fused or the position is not in the
-            frame.
+        ValueError: If there is no such layer, the stage is not fused or the
+            position is not in the frame.
     """
+    layers = layers or trace.last_layers
+    for name in layers:
+        if name not in trace.maps:
+            raise ValueError(f'layer {name!r} is not allowed: layers are '
+                             f'{tuple(trace.maps)}')
     frames = len(trace.frames)
     marks = [position or trace.moving_position(t) for t in range(frames)]
     heat = None
@@ -42,7 +50,7 @@ def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
         heat = [_attention(trace, stage, t, marks[t]) for t in range(frames)]
     plt = pyplot()
     height, width = trace.frames.shape[1:3]
-    rows = 2 + (heat is not None) + len(trace.maps)
+    rows = 2 + (heat is not None) + len(layers)
     image_rows = 14 / frames * height / width
     figure, axes = plt.subplots(
         rows + 3, sharex=True, layout='constrained',
@@ -62,9 +70,9 @@ def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
                          1 - (row + .5) / height, 'o', color='lime',
                          markerfacecolor='none')
         behind = 3
-    for axis, (name, maps) in zip(axes[behind:], trace.maps.items(),
-                                  strict=False):
-        _strip(axis, maps, f'spikes, {name}', maps.max())
+    for axis, name in zip(axes[behind:], layers, strict=False):
+        _strip(axis, trace.maps[name], f'spikes\n{name}',
+               trace.maps[name].max())
     _curves(axes[rows:], trace, classes)
     figure.suptitle(title.replace('$', r'\$'))
     figure.supxlabel(f'frame; spikes: {trace.kind_of_maps}', fontsize=9)
@@ -186,11 +194,10 @@ def write_page(trace: Any, classes: Sequence[str], path: str | Path,
                 for i in _largest(trace.scores)},
         energy=trace.energy.tolist(),
         energyModel=trace.energy_model,
-        rates={name: [None if np.isnan(x) else float(x) for x in rate]
-               for name, rate in trace.rates_of_stages.items()},
-        layers={name: [None if np.isnan(x) else round(float(x), 5)
-                       for x in rate] for name, rate in trace.rates.items()},
+        rates=_rates(trace.rates_of_stages),
+        layers=_rates(trace.rates),
         kindOfMaps=trace.kind_of_maps,
+        lastLayers=trace.last_layers,
         maps={name: dict(grid=maps.shape[1:], **_bytes(maps))
               for name, maps in trace.maps.items()},
         attention={name: dict(grid=x.grid, keyGrid=x.key_grid,
@@ -200,6 +207,12 @@ def write_page(trace: Any, classes: Sequence[str], path: str | Path,
     # no text of a file name or a class can end the script
     text = json.dumps(data).replace('<', r'\u003c')
     Path(path).write_text(template.replace('"DATA"', text, 1), 'utf-8')
+
+
+def _rates(rates: dict[str, np.ndarray]) -> dict:
+    """JSON has no nan: null for key frames."""
+    return {name: [None if np.isnan(x) else round(float(x), 6) for x in rate]
+            for name, rate in rates.items()}
 
 
 def _png(image: np.ndarray) -> str:

@@ -71,7 +71,9 @@ def test_maps_follow_their_formula(model, frames, trace):
     spikes = seen_at_once(model, frames)
     last = [name for name in spikes if '.layer3.' in name][-1]
     steps = spikes[last].unflatten(0, (-1, STRIDE - 1)).numpy()
-    found = trace.maps['stage3'].reshape(-1, STRIDE, *steps.shape[-2:])
+    assert last in trace.last_layers and len(trace.last_layers) == 4
+    assert set(trace.maps) == set(spikes)
+    found = trace.maps[last].reshape(-1, STRIDE, *steps.shape[-2:])
     assert not found[:, 0].any()
     assert steps.any()
     for group, maps in zip(steps, found[:, 1:], strict=True):
@@ -86,10 +88,9 @@ def test_maps_follow_their_formula(model, frames, trace):
 def test_one_step_a_group_is_a_rate_map():
     found = trace_clip(build(stride=2, num_frames=4), frames_of(4, size=64))
     assert found.kind_of_maps == 'firing rate map'
-    assert 0 < found.maps['stage1'][1].max() <= 1
-    names = [name for name in found.rates if '.layer1.' in name]
-    assert found.maps['stage1'][1].mean() == pytest.approx(
-        found.rates[names[-1]][1])
+    first = found.last_layers[0]
+    assert 0 < found.maps[first][1].max() <= 1
+    assert found.maps[first][1].mean() == pytest.approx(found.rates[first][1])
 
 
 def test_attention_is_that_of_the_fusion(model, frames, trace):

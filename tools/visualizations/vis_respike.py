@@ -67,6 +67,9 @@ def parse_args(argv=None):
                         metavar=('ROW', 'COLUMN'), help='pixel whose '
                         'attention the picture shows (default: the one that '
                         'changed most; in the page click any)')
+    parser.add_argument('--layers', nargs='+', default=[], help='of neurons, '
+                        'whose spikes the picture shows (default: the last '
+                        'of each stage; the page has all)')
     return parser.parse_intermixed_args(argv)
 
 
@@ -77,7 +80,7 @@ def main(argv=None):
     title = title_of(args, network.classes[trace.scores[-1].argmax()])
     picture, page = out_path(args, '.png'), out_path(args, '.html')
     draw_trace(trace, network.classes, picture, title, args.stage,
-               args.position and tuple(args.position))
+               args.position and tuple(args.position), args.layers)
     write_page(trace, network.classes, page, title, args.label)
     print(f'{title}\nspikes are shown as: {trace.kind_of_maps}')
     print(f'written: {picture}\nwritten: {page}')

@@ -113,6 +113,10 @@ def test_picture_shows_frames_and_marks_the_position(trace, tmp_path):
     assert moving.shape == chosen.shape
     assert np.ptp(moving, axis=2).max() > 100
     assert (moving != chosen).any()
+    with pytest.raises(ValueError, match="layer 'layer9' .*'backbone.layer1"):
+        draw_trace(trace, CLASSES, paths[0], layers=['layer9'])
+    draw_trace(trace, CLASSES, paths[1], layers=trace.last_layers[:1])
+    assert cv2.imread(str(paths[1])).shape[0] < moving.shape[0]
     with pytest.raises(ValueError, match=r"stage='stage9' .*'stage1'"):
         draw_trace(trace, CLASSES, paths[0], stage='stage9')
     with pytest.raises(ValueError, match=r'position=\(64, 0\) .* 64 x 64'):
