@@ -27,6 +27,8 @@ SWITCHES = {
     'stride-2': {'model.stride': 2},
     'stride-8': {'model.stride': 8},
     'stride-16': {'model.stride': 16},
+    'lite': {'model.stride': 8, 'model.key_scale': .5,
+             'model.cls_head.fused_stages': ()},
     'if': {'model.backbone.neuron.type': 'IFNeuron'},
     'parametric-lif': {'model.backbone.neuron.type': 'ParametricLIFNeuron'},
     'soft-reset': {'model.backbone.neuron.reset': 'soft'},
