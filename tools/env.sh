@@ -24,7 +24,7 @@ prepare_env() {
     sum=$(cat setup.py pyproject.toml requirements/*.txt | cksum)
     if [ "$(cat "$stamp" 2>/dev/null)" != "$sum $PWD" ]; then
         echo "Installing into $venv (first time: some minutes)"
-        python -m pip install --disable-pip-version-check \
+        python -m pip install --disable-pip-version-check --quiet \
             -c requirements/constraints.txt -e ".[$extras]"
         echo "$sum $PWD" >"$stamp"
     fi
