@@ -63,6 +63,11 @@ def main():
                 write_video(path, codec=codec)
         damaged = damage_many(sources, folder / 'damaged', number)
         for decoder in DECODERS[1:]:
+            try:
+                open_video(str(sources[0]), decoder=decoder)
+            except ImportError as error:
+                print(f'{decoder}: not run ({error})')
+                continue
             counts = Counter(outcome(path, decoder)
                              for paths in damaged.values() for path in paths)
             print(f'{decoder}: {number} damaged videos: ' + ', '.join(
