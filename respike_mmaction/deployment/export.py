@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmaction.models.data_preprocessors import MultiModalDataPreprocessor
 from torch import Tensor
 
 from .programs import (
@@ -16,7 +17,8 @@ from .programs import (
 )
 from .writing import load, write
 
-__all__ = ['export_clips', 'export_steps', 'run_steps', 'scores_of_clips']
+__all__ = ['export_clips', 'export_steps', 'normalised', 'run_steps',
+           'scores_of_clips']
 
 _MORE = '_in'  # what goes in and comes out needs two names
 
@@ -115,14 +117,28 @@ def scores_of_clips(path: str | Path, kind: str, model: Any,
         Callable: From (N, T, 3, H, W) to scores (N, classes).
     """
     program = load(path, kind)
-    normal = None if preprocess else Normalisation(model)
 
     def scores(clips: Tensor) -> Tensor:
-        if normal is not None:
-            clips = clips * normal.scale + normal.shift
-        return program(clips)[0]
+        return program(clips if preprocess else normalised(model, clips))[0]
 
     return scores
+
+
+def normalised(model: Any, clips: Tensor) -> Tensor:
+    """What a file takes that does not normalise.
+
+    Args:
+        model (ReSpikeRecognizer): Whose preprocessor normalises.
+        clips (Tensor): (N, T, 3, H, W) uint8.
+
+    Returns:
+        Tensor: The same, float32.
+    """
+    preprocessor = model.data_preprocessor
+    if isinstance(preprocessor, MultiModalDataPreprocessor):
+        normal = Normalisation(model)  # its parts take no plain frames
+        return clips * normal.scale + normal.shift
+    return preprocessor(dict(inputs=list(clips), data_samples=None))['inputs']
 
 
 def run_steps(paths: dict[str, Path], kind: str, model: Any

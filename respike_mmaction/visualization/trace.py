@@ -17,7 +17,7 @@ _SHOWN = 4  # classes of an answer
 
 
 def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
-               title: str = '', stage: str = 'stage3',
+               title: str = '', stage: str | None = None,
                position: tuple[int, int] | None = None,
                layers: Sequence[str] = ()) -> None:
     """Draw a clip frame by frame: images, maps and curves over one time.
@@ -27,7 +27,8 @@ def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
         classes (Sequence[str]): Names of the classes.
         path (str | Path): ``NAME.png``, or another format of Matplotlib.
         title (str): Above the picture. Defaults to ''.
-        stage (str): Whose attention is drawn. Defaults to ``'stage3'``.
+        stage (str, optional): Whose attention is drawn. Defaults to None,
+            stage 3 if it is fused, else the last that is.
         position (tuple[int], optional): Row and column of the pixel whose
             attention is drawn. Defaults to None, in each frame the one that
             changed most.
@@ -47,6 +48,8 @@ def draw_trace(trace: Any, classes: Sequence[str], path: str | Path,
     marks = [position or trace.moving_position(t) for t in range(frames)]
     heat = None
     if trace.attention:
+        stage = stage or ('stage3' if 'stage3' in trace.attention else
+                          [*trace.attention][-1])
         heat = [_attention(trace, stage, t, marks[t]) for t in range(frames)]
     plt = pyplot()
     height, width = trace.frames.shape[1:3]

@@ -239,6 +239,26 @@ def test_networks_that_are_refused(model):
             ClipProgram(fast)
 
 
+@pytest.mark.parametrize('change', [
+    dict(key_backbone=dict(type='ResNetTSM', depth=18,
+                           out_indices=(0, 1, 2, 3))),
+    dict(data_preprocessor=dict(
+        type='ReSpikeDataPreprocessor', mean=[124, 116, 104],
+        std=[58, 57, 57], num_frames=8,
+        published_kinetics_normalization=True))])
+def test_networks_without_a_stream_are_written_without_preprocessing(
+        tmp_path, change):
+    model = build(**change, cls_head=dict(
+        MODEL['cls_head'], average_clips='score')).float()
+    export_clips(model, tmp_path / 'a.pt2', SIZE, 'pt2')
+    clips = frames_of(8, 3, size=64)
+    torch.testing.assert_close(
+        scores_of_clips(tmp_path / 'a.pt2', 'pt2', model, False)(clips),
+        clip_logits(model, clips), **CLOSE)
+    with pytest.raises(ValueError, match='is not allowed'):
+        export_clips(model, tmp_path / 'b.pt2', SIZE, 'pt2', preprocess=True)
+
+
 def test_a_preprocessor_that_swaps_channels_is_refused():
     swaps = build(data_preprocessor=dict(
         type='ReSpikeDataPreprocessor', mean=[1, 2, 3], std=[1, 1, 1],

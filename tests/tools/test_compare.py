@@ -60,9 +60,12 @@ def test_table_and_picture(tool, networks, tmp_path, capsys):
     assert 'compare.png' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('words', [['{0}'], ['{0}', '{1}', '--dumps', 'a',
-                                             'b']])
-def test_networks_come_in_pairs(tool, networks, words, capsys):
+@pytest.mark.parametrize('words, message', [
+    (['{0}'], 'every CONFIG is followed by its CHECKPOINT'),
+    (['{0}', '{1}', '--dumps', 'a', 'b'], '2 --dumps of 1 networks'),
+    (['{0}', '{1}', '--rounds', '0'], '--rounds 0: at least 1'),
+])
+def test_requests_that_are_refused(tool, networks, words, message, capsys):
     with pytest.raises(SystemExit):
         tool['main']([word.format(*networks) for word in words])
-    assert 'CHECKPOINT' in capsys.readouterr().err or len(words) > 1
+    assert message in capsys.readouterr().err

@@ -13,7 +13,7 @@ from mmaction.registry import MODELS
 
 from respike_mmaction.apis import grad_cam, trace_clip
 from respike_mmaction.visualization import draw_cams, draw_trace, write_page
-from tests.apis.networks import config, write_checkpoint
+from tests.apis.networks import MODEL, config, write_checkpoint
 from tests.apis.test_stream import build, frames_of
 from tests.processes import run
 from tests.videos import write_video
@@ -121,6 +121,18 @@ def test_picture_shows_frames_and_marks_the_position(trace, tmp_path):
         draw_trace(trace, CLASSES, paths[0], stage='stage9')
     with pytest.raises(ValueError, match=r'position=\(64, 0\) .* 64 x 64'):
         draw_trace(trace, CLASSES, paths[0], position=(64, 0))
+
+
+@pytest.mark.parametrize('fused', [(), (3, )])
+def test_stages_that_are_not_fused(frames, tmp_path, fused):
+    found = trace_clip(build(cls_head=dict(
+        MODEL['cls_head'], fused_stages=fused)), frames)
+    draw_trace(found, CLASSES, tmp_path / 'a.png')
+    write_page(found, CLASSES, tmp_path / 'a.html')
+    assert [*found.attention] == [f'stage{i + 1}' for i in fused]
+    if CHROMIUM:
+        page = opened(tmp_path / 'a.html', '#5')
+        assert 'data-ready="yes"' in page and 'data-error' not in page
 
 
 def test_cams_lie_over_their_frames(model, frames, tmp_path):

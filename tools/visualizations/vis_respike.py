@@ -61,8 +61,8 @@ def parse_args(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add_input(parser, 'work_dirs/vis_respike')
-    parser.add_argument('--stage', default='stage3', help='whose attention '
-                        'the picture shows (default: stage3)')
+    parser.add_argument('--stage', help='whose attention the picture shows '
+                        '(default: stage3, or the last that is fused)')
     parser.add_argument('--position', type=int, nargs=2,
                         metavar=('ROW', 'COLUMN'), help='pixel whose '
                         'attention the picture shows (default: the one that '
