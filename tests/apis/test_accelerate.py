@@ -18,7 +18,7 @@ from respike_mmaction.models.layers.int8_spike_conv import (
     why_not_int8,
 )
 from respike_mmaction.models.neurons import BaseNeuron, build_surrogate
-from tests.models.recognizers import test_respike_recognizer
+from tests.models.recognizers import small_respike
 
 needs_int8 = pytest.mark.skipif(
     bool(why_not_int8()), reason=f'no int8 here: {why_not_int8()}')
@@ -37,7 +37,7 @@ def trained(model):
 
 
 def recognizer(**kwargs):
-    return trained(test_respike_recognizer.build(**kwargs))
+    return trained(small_respike.build(**kwargs))
 
 
 def scores(model, frames):

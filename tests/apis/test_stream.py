@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from respike_mmaction.apis import StreamingRecognizer, accelerate
 from tests.apis.networks import MODEL
-from tests.models.recognizers.test_respike_recognizer import awaken
+from tests.models.recognizers.small_respike import awaken
 
 EXACT = dict(rtol=1e-9, atol=1e-9)
 STRIDE, GROUPS, LENGTH = 4, 2, 8  # of MODEL

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mmaction.registry import MODELS
 
 from respike_mmaction.models.backbones import SpikingBasicBlock
-from tests.models.recognizers import test_respike_recognizer
+from tests.models.recognizers import small_respike
 
 EXACT = dict(rtol=1e-9, atol=1e-11)
 
@@ -175,7 +175,7 @@ def test_checkpointing_takes_and_gives_state(monkeypatch):
 
 def test_recognizer_takes_residual_steps_one_by_one():
     """Keys and values made once, steps in pieces: the same last maps."""
-    model = test_respike_recognizer.build(num_frames=8).double().eval()
+    model = small_respike.build(num_frames=8).double().eval()
     frames = torch.randn(2, 8, 3, 32, 32).double()
     with torch.no_grad():
         (_, expected), _, after = model.extract_feat(
@@ -196,7 +196,7 @@ def test_recognizer_takes_residual_steps_one_by_one():
 
 @pytest.mark.parametrize('views', [None, 1, 2])
 def test_recognizer_goes_on_from_a_state(views):
-    model = test_respike_recognizer.build(
+    model = small_respike.build(
         num_frames=8, test_cfg=dict(max_testing_views=views)
         if views else None).double().eval()
     frames = torch.randn(1, 24, 3, 32, 32).double()  # three views

@@ -3,97 +3,21 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS, TRANSFORMS
+from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.dataset import Compose
 
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-
-# the smallest four-stage key branch that upstream has
-SMALL_KEYS = dict(
-    type='MobileNetV2', widen_factor=0.1, out_indices=(1, 2, 4, 7))
-
-
-def config(stride=4, num_frames=8, head=None, backbone=None, keys=None,
-           **kwargs):
-    return dict(
-        type='ReSpikeRecognizer',
-        stride=stride,
-        num_frames=num_frames,
-        key_backbone=keys or SMALL_KEYS,
-        backbone={'type': 'SpikingResNet', 'depth': 10, 'base_channels': 32,
-                  **(backbone or {})},
-        cls_head={'type': 'CrossAttentionFusion', 'num_classes': 5,
-                  'average_clips': 'prob', **(head or {})},
-        data_preprocessor=dict(
-            type='MultiModalDataPreprocessor',
-            preprocessors=dict(
-                key_frames=dict(type='ActionDataPreprocessor', mean=MEAN,
-                                std=STD),
-                residual_frames=dict(type='ActionDataPreprocessor',
-                                     mean=[0.] * 3, std=STD))),
-        **kwargs)
-
-
-def build(**kwargs):
-    model = MODELS.build(config(**kwargs))
-    awaken(model)
-    return model
-
-
-def awaken(model):
-    """Weights under which every part has a say in the scores."""
-    torch.manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.8, 1.5)
-            torch.nn.init.normal_(module.bias, std=0.3)
-    for fusion in model.cls_head.fusions.values():
-        torch.nn.init.normal_(fusion.proj_out.weight, std=0.1)
-
-
-def clip(views, num_frames=8, size=(48, 48), seed=0):
-    """A moving picture, (views * num_frames, C, H, W) uint8."""
-    rng = np.random.default_rng(seed)
-    h, w = size
-    canvas = rng.integers(0, 256, (3, h + 64, w + 64), dtype=np.uint8)
-    frames = []
-    for _ in range(views):
-        y, x = rng.integers(0, 32, 2)
-        dy, dx = rng.integers(-2, 3, 2)
-        for t in range(num_frames):
-            a, b = y + 16 + t * dy, x + 16 + t * dx
-            frames.append(canvas[:, a:a + h, b:b + w])
-    return np.stack(frames)
-
-
-def packed(videos, stride=4, num_frames=8):
-    """A batch as the data loader gives it."""
-    split = TRANSFORMS.build(dict(
-        type='ResidualFrameTransform', stride=stride, num_frames=num_frames))
-    pack = TRANSFORMS.build(dict(
-        type='PackActionInputs',
-        collect_keys=('key_frames', 'residual_frames')))
-    items = [pack(split(dict(imgs=v, label=i % 5)))
-             for i, v in enumerate(videos)]
-    inputs = {key: [item['inputs'][key] for item in items]
-              for key in ('key_frames', 'residual_frames')}
-    return dict(inputs=inputs,
-                data_samples=[item['data_samples'] for item in items])
-
-
-def scores(model, videos, **kwargs):
-    with torch.no_grad():
-        samples = model.test_step(packed(videos, **kwargs))
-    return torch.stack([s.pred_score for s in samples])
-
-
-def step(model, videos, **kwargs):
-    """Loss of a training step, after its backward."""
-    data = model.data_preprocessor(packed(videos, **kwargs), True)
-    loss, _ = model.parse_losses(model(**data, mode='loss'))
-    loss.backward()
-    return loss
+from tests.models.recognizers.small_respike import (
+    MEAN,
+    STD,
+    awaken,
+    build,
+    clip,
+    config,
+    packed,
+    scores,
+    step,
+)
 
 
 @pytest.mark.parametrize('stride', [2, 4])
@@ -205,78 +129,6 @@ def test_the_two_branches_keep_the_same_grid():
         with torch.no_grad():
             for a, b in zip(key_net(x), net(x), strict=True):
                 assert a.shape[2:] == b.shape[2:]
-
-
-def test_too_small_frames_are_refused():
-    model = build()
-    with pytest.raises(ValueError, match='40 x 31.*at least 32'):
-        model(torch.zeros(1, 8, 3, 40, 31))
-
-
-@pytest.mark.parametrize('kwargs, message', [
-    (dict(num_frames=10), 'num_frames=10 is not allowed with stride=4'),
-    (dict(stride=1), 'stride=1 is not allowed'),
-    (dict(backbone=dict(num_steps=2)), 'num_steps=2.*stride=4.*3'),
-    (dict(head=dict(in_channels=512)), r'in_channels=512 .*together 1536'),
-    (dict(head=dict(key_channels=(1, 2))), r'key_channels=\(1, 2\)'),
-    (dict(head=dict(key_channels=(16, 24, 32, 64))),
-     r'key_channels=\(16, 24, 32, 64\).*\(8, 8, 16, 1280\)'),
-    (dict(head=dict(spiking_channels=(64, 128, 256, 512))),
-     r'spiking_channels=\(64, 128, .*\(32, 64, 128, 256\)'),
-    (dict(head=dict(spiking_channels=None)), 'spiking_channels=None'),
-    (dict(backbone=dict(base_channels=16)),
-     r'spiking_channels=\(16, .*multiple of 32'),
-    (dict(backbone=dict(base_channels=8), head=dict(downsample=False)),
-     r'spiking_channels=\(8, .*multiple of 32'),
-    (dict(head=dict(head_channels=0)), 'head_channels=0.*positive integer'),
-    (dict(head=dict(num_classes=None)), 'num_classes=None.*positive integer'),
-    # what clip_feature_extraction.py and the like put there
-    (dict(head=dict(type='FeatureHead')),
-     r"FeatureHead is not .*cls_head\.fusions.*mode='tensor'"),
-    (dict(keys=dict(type='ResNet', depth=18)),
-     r'ResNet returns 1 map\(s\).*out_indices'),
-    (dict(keys=dict(type='ResNetTSM', depth=18, num_segments=8,
-                    out_indices=(0, 1, 2, 3))),
-     'num_segments=8.* 2 key frames'),
-    (dict(keys=dict(type='ResNetTSM', depth=18, num_segments=2,
-                    temporal_pool=True, out_indices=(0, 1, 2, 3))),
-     r'ResNetTSM returns a map of shape \(1, .*2 key frames'),
-    (dict(keys=dict(type='ResNet3d', depth=18, pretrained=None,
-                    inflate=((0, 0), ) * 4, out_indices=(0, 1, 2, 3))),
-     r'ResNet3d does not read frames of shape \(2, 3, 64, 64\)'),
-    (dict(backbone=dict(out_indices=(0, 3))),
-     r'out_indices=\(0, 3\) of the spiking backbone'),
-    (dict(test_cfg=dict(max_testing_views=0)), 'max_testing_views=0'),
-    (dict(test_cfg=dict(max_testing_views=-1)), 'max_testing_views=-1'),
-    (dict(test_cfg=dict(max_testing_views='all')), "max_testing_views='all'"),
-    (dict(backbone=dict(neuron=dict(type='Izhikevich'))),
-     'Izhikevich.*LIFNeuron|LIFNeuron.*Izhikevich'),
-    (dict(backbone=dict(neuron=dict(type='LIFNeuron',
-                                    surrogate=dict(type='Step')))),
-     'Step.*ATan|ATan.*Step'),
-])
-def test_refused_when_built(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        build(**kwargs)
-
-
-def test_inputs_that_do_not_fit_are_refused():
-    model = build()
-    data = model.data_preprocessor(packed([clip(1)]), False)
-    inputs = data['inputs']
-    with pytest.raises(ValueError, match="no 'key_frames'.*PackActionInputs"):
-        model(dict(residual_frames=inputs['residual_frames']))
-    with pytest.raises(ValueError, match='residual_frames of shape.*stride=4'):
-        model(dict(inputs,
-                   residual_frames=inputs['residual_frames'][:, :, :, :2]))
-    with pytest.raises(ValueError, match='key_frames of shape.*num_frames=8'):
-        model(dict(inputs, key_frames=inputs['key_frames'][:, :, :1]))
-    with pytest.raises(ValueError, match=r'key_frames of shape \(2, 3, 48'):
-        model(dict(inputs, key_frames=inputs['key_frames'][0, 0]))
-    with pytest.raises(ValueError, match=r'\(1, 12, 3, 48, 48\).*=8'):
-        model(torch.zeros(1, 12, 3, 48, 48))
-    with pytest.raises(ValueError, match='2 views of 1 videos in training'):
-        step(model, [clip(2)])
 
 
 def test_a_score_depends_on_no_neighbour_in_the_batch():
@@ -435,81 +287,6 @@ def test_key_backbone_keeps_its_mode_and_statistics_when_probed():
     assert bn.num_batches_tracked == 0
 
 
-def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path):
-    keys = dict(type='ResNet', depth=18, out_indices=(0, 1, 2, 3))
-    path = tmp_path / 'weights.pth'
-    torch.save({'conv1.weight': torch.zeros(64, 3, 3, 3)}, path)
-    model = MODELS.build(config(keys=dict(keys, pretrained=str(path))))
-    with pytest.raises(ValueError, match=f'{path}.*conv1.weight'):
-        model.init_weights()
-
-
-def compiled(model, **kwargs):
-    torch._dynamo.reset()
-    return torch.compile(model, **kwargs)
-
-
-def test_compile_traces_forward_without_a_graph_break():
-    """aot_eager runs the traced graph without needing a C++ compiler."""
-    model = build().double().eval()
-    x = torch.from_numpy(clip(1)).double()[None] / 64 - 2
-    with torch.no_grad():
-        expected, _ = model.extract_feat(x, stage='head')
-        call = compiled(lambda x: model.extract_feat(x, stage='head')[0],
-                        backend='aot_eager', fullgraph=True)
-        torch.testing.assert_close(call(x), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_compile_traces_backward_without_a_graph_break():
-    plain = build().double()
-    model = build().double()
-    model.load_state_dict(plain.state_dict())
-    x = torch.from_numpy(np.stack([clip(1), clip(1, seed=1)])).double()
-    x = x / 64 - 2
-    plain.extract_feat(x, stage='head')[0].square().sum().backward()
-    call = compiled(lambda x: model.extract_feat(x, stage='head')[0],
-                    backend='aot_eager', fullgraph=True)
-    call(x).square().sum().backward()
-    for (name, a), b in zip(plain.named_parameters(), model.parameters(),
-                            strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-10,
-                                   msg=name)
-    for a, b in zip(plain.buffers(), model.buffers(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize('neuron', [
-    None, dict(type='ParametricLIFNeuron', reset='soft')])
-@pytest.mark.parametrize('mode', ['tensor', 'loss'])
-def test_a_compiled_model_gives_the_same(neuron, mode):
-    """``torch.compile(model)`` itself, as MMEngine's ``compile=True``."""
-    plain, model = (build(backbone=dict(neuron=neuron)).double()
-                    for _ in range(2))
-    model.load_state_dict(plain.state_dict())
-    call = compiled(model, backend='aot_eager')
-    videos = [clip(1), clip(1, seed=1)]
-    found = []
-    for network, forward in ((plain, plain), (model, call)):
-        data = network.data_preprocessor(packed(videos), True)
-        out = forward(**data, mode=mode)
-        if mode == 'tensor':
-            maps = out[0] if isinstance(out[0], tuple) else out
-            total = sum(m.square().mean() for m in maps)
-        else:
-            total = out['loss_cls']
-        total.backward()
-        found.append(total)
-    torch.testing.assert_close(*found, rtol=1e-9, atol=0)
-    names = {name for name, p in plain.named_parameters()
-             if p.grad is not None}
-    assert any(name.endswith('neuron1.w') for name in names) == bool(neuron)
-    for (name, a), b in zip(plain.named_parameters(), model.parameters(),
-                            strict=True):
-        assert (a.grad is None) == (b.grad is None), name
-        if name in names:
-            torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=1e-9)
-
-
 def test_loss_of_blended_videos():
     """The cross-entropy with the soft labels, of the blended frames."""
     cfg = dict(config(), data_preprocessor=dict(
@@ -528,19 +305,6 @@ def test_loss_of_blended_videos():
         -(labels * logits.log_softmax(-1)).sum(-1).mean())
 
 
-def test_parts_that_blend_apart_are_refused():
-    """Each of two preprocessors would draw another video for its branch."""
-    mixup = dict(type='MixupBlending', num_classes=5)
-    for branch in ('key_frames', 'residual_frames'):
-        cfg = config()
-        cfg['data_preprocessor']['preprocessors'][branch]['blending'] = mixup
-        with pytest.raises(
-                ValueError,
-                match=f'MixupBlending of MultiModalDataPreprocessor.'
-                f'preprocessors.{branch}.*ReSpikeDataPreprocessor'):
-            MODELS.build(cfg)
-
-
 def test_one_preprocessor_does_what_two_do():
     """MultiModalDataPreprocessor of earlier configs keeps working."""
     cfg = config()
@@ -553,31 +317,6 @@ def test_one_preprocessor_does_what_two_do():
     assert set(inputs) == set(expected)
     for name, value in expected.items():
         assert torch.equal(inputs[name], value)
-
-
-@pytest.mark.parametrize('neuron', [None, dict(type='ParametricLIFNeuron')])
-def test_an_exported_program_takes_any_batch(neuron):
-    """Sizes of tensors stay symbols: no batch is written into the program."""
-    model = build(backbone=dict(neuron=neuron)).eval()
-
-    class Scores(torch.nn.Module):
-
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, x):
-            return self.model.extract_feat(x, stage='head')[0]
-
-    frames = torch.randn(5, 8, 3, 48, 48)
-    program = torch.export.export(
-        Scores(), (frames[:2], ),
-        dynamic_shapes=dict(x={0: torch.export.Dim('batch')}))
-    for batch in (1, 2, 5):
-        found = program.module()(frames[:batch])
-        with torch.no_grad():
-            expected = Scores()(frames[:batch])
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('stages', [(), (3, ), (2, 3), (1, 3)])
@@ -596,11 +335,6 @@ def test_only_the_stages_asked_for_are_fused(stages):
         alone = model.backbone(residuals.flatten(0, 2))
     assert torch.equal(maps, expected)
     assert torch.equal(maps, alone) == (not stages)
-
-
-def test_a_stage_that_there_is_not_cannot_be_fused():
-    with pytest.raises(ValueError, match=r'fused_stages=\(4,\).*0, 1, 2, 3'):
-        build(head=dict(fused_stages=(4, )))
 
 
 def test_split_on_the_device_takes_the_reference():
