@@ -38,3 +38,8 @@ def write_checkpoint(path, seed=0, **meta):
         meta=dict(cfg=config().pretty_text, **meta),
         state_dict=model.state_dict()), path)
     return path
+
+
+def double(network):
+    network.model.double()
+    return network

@@ -35,7 +35,7 @@ from tests.apis.networks import (
     pipeline,
     write_checkpoint,
 )
-from tests.apis.test_predict import served
+from tests.apis.serving import served
 from tests.apis.test_stream import build, close, frames_of
 from tests.conftest import ROOT
 from tests.videos import write_video
