@@ -1,7 +1,6 @@
-"""A training set full of damaged videos, and what becomes of each."""
+"""A dataset with damaged videos among others, and what becomes of each."""
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -11,12 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mmaction.datasets import VideoDataset
-from mmaction.registry import DATASETS, HOOKS, TRANSFORMS
+from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 from respike_mmaction.datasets import ResilientVideoDataset
 from respike_mmaction.datasets.unreadable_video_sample import (
@@ -24,171 +19,17 @@ from respike_mmaction.datasets.unreadable_video_sample import (
 )
 from respike_mmaction.datasets.video_reader import VideoReadError
 from tests.conftest import ROOT
+from tests.datasets.resilient import (
+    PIPELINE,
+    TEST_PIPELINE,
+    annotate,
+    build,
+    filename,
+)
 from tests.processes import run
 from tests.videos import damage_many, frame_number, write_video
 
-PIPELINE = [
-    dict(type='VideoInit'),
-    dict(type='SampleFrames', clip_len=1, num_clips=2),
-    dict(type='VideoDecode'),
-    dict(type='Resize', scale=(32, 32), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='PackActionInputs'),
-]
-TEST_PIPELINE = [
-    dict(step, test_mode=True) if step['type'] == 'SampleFrames' else step
-    for step in PIPELINE
-]
-
-
-@pytest.fixture(autouse=True)
-def setting():
-    pytest.importorskip('decord')
-    init_default_scope('mmaction')
-
-
-def annotate(folder, paths, num_classes=3):
-    path = folder / 'list.txt'
-    path.write_text(''.join(f'{p} {i % num_classes}\n'
-                            for i, p in enumerate(paths)))
-    return str(path)
-
-
-def build(ann_file, **kwargs):
-    test_mode = kwargs.get('test_mode', False)
-    kwargs.setdefault('pipeline', TEST_PIPELINE if test_mode else PIPELINE)
-    return DATASETS.build(
-        dict(type='ResilientVideoDataset', ann_file=ann_file, **kwargs))
-
-
-def filename(data):
-    return data['data_samples'].filename
-
-
-@pytest.fixture(scope='module')
-def good(tmp_path_factory):
-    """Six small videos in three containers."""
-    folder = tmp_path_factory.mktemp('good')
-    paths = []
-    for i in range(6):
-        suffix, codec = [('mp4', 'libx264'), ('avi', 'mpeg4'),
-                         ('mkv', 'libx264')][i % 3]
-        paths.append(folder / f'good {i}.{suffix}')
-        write_video(paths[-1], codec=codec)
-    return paths
-
-
-@HOOKS.register_module()
-class CollectFilenamesHook(Hook):
-    """The videos that were trained on."""
-
-    used = None
-
-    def before_train(self, runner):
-        CollectFilenamesHook.used = set()
-
-    def after_train_iter(self, runner, batch_idx, data_batch, outputs=None):
-        self.used.update(s.filename for s in data_batch['data_samples'])
-
-
-def train(work_dir, dataset, epochs=1, batch_size=10, num_workers=2):
-    """A small stock recognizer under MMEngine's runner."""
-    runner = Runner.from_cfg(Config(dict(
-        default_scope='mmaction',
-        work_dir=str(work_dir),
-        experiment_name=work_dir.name,
-        randomness=dict(seed=0),
-        model=dict(
-            type='Recognizer2D',
-            backbone=dict(type='ResNet', depth=18, norm_eval=False),
-            cls_head=dict(
-                type='TSNHead', num_classes=3, in_channels=512,
-                average_clips='prob'),
-            data_preprocessor=dict(type='ActionDataPreprocessor')),
-        train_dataloader=dict(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            dataset=dataset),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.001)),
-        default_hooks=dict(checkpoint=None),
-        custom_hooks=[
-            dict(type='SkippedVideosHook'),
-            dict(type='CollectFilenamesHook')
-        ])))
-    runner.train()
-    return (Path(runner.log_dir) / f'{runner.timestamp}.log').read_text()
-
-
-# Which files FFmpeg cannot decode a single frame of; in a process of its own,
-# as files like these have crashed decoders.
-UNDECODABLE = """
-import av, sys
-for path in sys.argv[1:]:
-    try:
-        with av.open(path, metadata_errors='ignore') as container:
-            next(container.decode(video=0))
-    except Exception:
-        print(path, flush=True)
-"""
-
-
-def must_be_named(damaged):
-    """All but flipped bits for certain; of those, what has no frame left."""
-    certain = [str(path) for kind, paths in damaged.items()
-               if kind != 'bits_flipped' for path in paths]
-    # PyAV 17 does crash on some: then what it found before counts
-    undecodable = run([sys.executable, '-c', UNDECODABLE,
-                       *damaged['bits_flipped']],
-                      check=False, stderr=subprocess.DEVNULL).stdout
-    return {*certain, *undecodable.splitlines()}
-
-
-def check_training(tmp_path, good, number):
-    damaged = damage_many(good, tmp_path / 'damaged', number)
-    os.mkfifo(tmp_path / 'damaged/fifo.mp4')
-    damaged['other'] = [tmp_path / 'damaged/fifo.mp4',
-                        tmp_path / 'damaged/missing.mp4']
-    bad = [path for paths in damaged.values() for path in paths]
-    dataset = dict(
-        type='ResilientVideoDataset',
-        ann_file=annotate(tmp_path, [*good, *bad]),
-        num_classes=3,
-        pipeline=PIPELINE,
-        max_skip_ratio=1.)
-    log = train(tmp_path / 'work', dataset)
-
-    report = next((tmp_path / 'work').glob('*/skipped_videos_train.txt'))
-    reasons = dict(line.split(': ', 1)
-                   for line in report.read_text().splitlines())
-    named = set(reasons)
-    used = CollectFilenamesHook.used
-    every = {str(p) for p in [*good, *bad]}
-
-    assert {str(path) for path in good} <= used
-    assert not named & {str(path) for path in good}
-    assert all(reasons.values())
-    assert must_be_named(damaged) <= named
-    assert named | used == every  # each is accounted for
-    for path in named:  # once, with a reason
-        assert log.count(f'unreadable video: {path}: ') == 1, path
-    assert (f'train: {len(named)} of {len(every)} videos skipped after '
-            'epoch 1' in log)
-    assert 'videos skipped in the whole training' in log
-
-
-def test_training_set_with_200_damaged_videos(tmp_path, good):
-    check_training(tmp_path, good, 200)
-
-
-def test_training_set_with_200_damaged_real_videos(tmp_path, shared_data):
-    good = [p for p in sorted((shared_data / 'videos').rglob('*.*'))
-            if p.suffix in ('.mp4', '.avi', '.mkv', '.webm')
-            and p.stat().st_size < 500_000
-            and p.stem not in ('decord_corrupted', 'torchcodec_av1_video')]
-    assert len(good) >= 20
-    check_training(tmp_path, good, 200)
+pytestmark = pytest.mark.usefixtures('setting')
 
 
 def test_replacement_is_reproducible(tmp_path, good):
@@ -241,16 +82,6 @@ def test_what_was_skipped_before_a_stop_is_known(tmp_path, good):
     assert other.skipped_videos() == []
 
 
-def test_stop_reaches_the_user_through_workers(tmp_path, good):
-    paths = [*good, *(tmp_path / f'missing{i}.mp4' for i in range(20))]
-    dataset = dict(
-        type='ResilientVideoDataset',
-        ann_file=annotate(tmp_path, paths),
-        pipeline=PIPELINE)
-    with pytest.raises(RuntimeError, match='videos tried so far cannot be'):
-        train(tmp_path / 'work', dataset, batch_size=2)
-
-
 def test_nothing_readable_ends(tmp_path):
     paths = [tmp_path / f'missing{i}.mp4' for i in range(5)]
     dataset = build(annotate(tmp_path, paths), max_skip_ratio=1.)
@@ -262,7 +93,7 @@ KILLED = """
 import os, signal, sys
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
-from tests.datasets.test_resilient_video_dataset import build
+from tests.datasets.resilient import build
 init_default_scope('mmaction')
 dataset = build(sys.argv[1], test_mode=True, on_error='count_wrong')
 len(list(DataLoader(dataset, batch_size=None, num_workers=1)))
