@@ -1,10 +1,7 @@
 """The energy tool on made videos, from the command line to the chart."""
 import csv
-import importlib.util
 import json
 import pickle
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,82 +11,16 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 
 from respike_mmaction.energy import format_report, measure
-from respike_mmaction.energy.measurement import check_exists
 from respike_mmaction.visualization import draw_shares
-from tests.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
-UPSTREAM = Path(find_spec('mmaction').origin).parent / '.mim/configs'
-
-CONFIG = """
-custom_imports = dict(imports=['respike_mmaction'])
-default_scope = 'mmaction'
-std = [58.395, 57.12, 57.375]
-model = dict(
-    type='ReSpikeRecognizer',
-    stride=4,
-    num_frames=8,
-    key_backbone=dict(
-        type='ResNet', depth=18, out_indices=(0, 1, 2, 3),
-        pretrained='https://nowhere.invalid/weights.pth'),
-    backbone=dict(type='SpikingResNet', depth=10, base_channels=32),
-    cls_head=dict(
-        type='CrossAttentionFusion', num_classes=3, average_clips='prob'),
-    data_preprocessor=dict(
-        type='MultiModalDataPreprocessor',
-        preprocessors=dict(
-            key_frames=dict(
-                type='ActionDataPreprocessor', mean=[120] * 3, std=std),
-            residual_frames=dict(
-                type='ActionDataPreprocessor', mean=[0] * 3, std=std))))
-test_pipeline = [
-    dict(type='PyAVInit'),
-    dict(type='SampleFrames', clip_len=8, num_clips=2, test_mode=True),
-    dict(type='PyAVDecode'),
-    dict(type='Resize', scale=(64, 64), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCHW'),
-    dict(type='ResidualFrameTransform', stride=4, num_frames=8),
-    dict(type='PackActionInputs',
-         collect_keys=('key_frames', 'residual_frames'))
-]
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    dataset=dict(
-        type='VideoDataset', ann_file=r'{folder}/list.txt',
-        data_prefix=dict(video=r'{folder}'), pipeline=test_pipeline,
-        test_mode=True))
-energy_models = [
-    dict(name='mine', technology='none', precision='none', source='a test',
-         covers='ACs', pj_per_mac=0, pj_per_ac=1000)
-]
-"""
 
 
 @pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location(
-        'get_energy', ROOT / 'tools/analysis_tools/get_energy.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('energy')
-    write_video(folder / 'a.mp4')
-    shutil.copy(folder / 'a.mp4', folder / 'b.mp4')
-    (folder / 'list.txt').write_text('a.mp4 0\nb.mp4 2\n')
-    (folder / 'tiny.py').write_text(CONFIG.replace('{folder}', str(folder)))
-    return folder
-
-
-@pytest.fixture(scope='module')
-def report(tool, folder):
+def report(get_energy, folder):
     """Measured once, with random weights, on the test set."""
-    tool.main([str(folder / 'tiny.py'), '--videos', '2',
-               '--out-dir', str(folder / 'out')])
+    get_energy.main([str(folder / 'tiny.py'), '--videos', '2',
+                     '--out-dir', str(folder / 'out')])
     return json.loads((folder / 'out/tiny.json').read_text())
 
 
@@ -176,19 +107,19 @@ def test_chart_of_shares(report, folder, figures):
     assert 'tiny.py, RANDOM weights' in axes.get_xlabel()
 
 
-def test_text(tool, folder, capsys):
-    tool.main([str(folder / 'tiny.py'), '--input', str(folder / 'a.mp4'),
-               '--out-dir', str(folder / 'text')])
+def test_text(get_energy, folder, capsys):
+    get_energy.main([str(folder / 'tiny.py'), '--input', str(folder / 'a.mp4'),
+                     '--out-dir', str(folder / 'text')])
     text = capsys.readouterr().out
     for part in ('RANDOM', 'per video', 'per view', 'self-attention',
                  'spiking branch', 'Left out:', 'Horowitz', 'a.mp4'):
         assert part in text, part
 
 
-def test_seed_of_random_weights(tool, folder, report):
+def test_seed_of_random_weights(get_energy, folder, report):
     def acs(*args):
-        tool.main([str(folder / 'tiny.py'), '--videos', '2', *args,
-                   '--out-dir', str(folder / 'seed')])
+        get_energy.main([str(folder / 'tiny.py'), '--videos', '2', *args,
+                         '--out-dir', str(folder / 'seed')])
         again = json.loads((folder / 'seed/tiny.json').read_text())
         return again['seed'], again['total']['acs']
 
@@ -197,7 +128,7 @@ def test_seed_of_random_weights(tool, folder, report):
     assert acs('--seed', '1') != (1, report['total']['acs'])
 
 
-def test_checkpoint_gives_accuracy(tool, folder, report, capsys):
+def test_checkpoint_gives_accuracy(get_energy, folder, report, capsys):
     model = Config.fromfile(folder / 'tiny.py').model
     model.key_backbone.pretrained = None
     torch.manual_seed(1)
@@ -205,8 +136,8 @@ def test_checkpoint_gives_accuracy(tool, folder, report, capsys):
     torch.nn.init.constant_(model.cls_head.fc_cls.weight, 0)
     model.cls_head.fc_cls.bias.data = torch.tensor([0., 0., 5.])
     torch.save(dict(state_dict=model.state_dict()), folder / 'tiny.pth')
-    tool.main([str(folder / 'tiny.py'), str(folder / 'tiny.pth'), '--videos',
-               '9', '--out-dir', str(folder / 'trained')])
+    get_energy.main([str(folder / 'tiny.py'), str(folder / 'tiny.pth'),
+                     '--videos', '9', '--out-dir', str(folder / 'trained')])
     trained = json.loads((folder / 'trained/tiny.json').read_text())
     assert trained['accuracy'] == 50  # always class 2: right for b.mp4
     assert trained['accuracy_source'] == '2 videos'
@@ -215,9 +146,9 @@ def test_checkpoint_gives_accuracy(tool, folder, report, capsys):
         assert trained['total'][field] == report['total'][field]
 
 
-def test_published_way_of_keys_and_values(tool, folder, report):
-    tool.main([str(folder / 'tiny.py'), '--keys-and-values', 'per_step',
-               '--out-dir', str(folder / 'published')])
+def test_published_way_of_keys_and_values(get_energy, folder, report):
+    get_energy.main([str(folder / 'tiny.py'), '--keys-and-values', 'per_step',
+                     '--out-dir', str(folder / 'published')])
     published = json.loads((folder / 'published/tiny.json').read_text())
     extra = sum(layer['macs'] for layer in report['layers']
                 if layer['name'].endswith(('cross_attn.to_k',
@@ -226,11 +157,11 @@ def test_published_way_of_keys_and_values(tool, folder, report):
     assert published['total']['macs'] == report['total']['macs'] + 2 * extra
 
 
-def test_acceleration_is_charged_by_its_formats(tool, folder, report):
+def test_acceleration_is_charged_by_its_formats(get_energy, folder, report):
     """The same operations: 2 pJ a MAC, 0.1 pJ an integer added."""
     out = folder / 'accelerated'
-    tool.main([str(folder / 'tiny.py'), '--videos', '2', '--accelerate',
-               'int8x2', '--out-dir', str(out)])
+    get_energy.main([str(folder / 'tiny.py'), '--videos', '2', '--accelerate',
+                     'int8x2', '--out-dir', str(out)])
     found = json.loads((out / 'tiny.json').read_text())
     total, before = found['total'], report['total']
     assert found['spikes'] == 'int8x2' and report['spikes'] is None
@@ -247,13 +178,12 @@ def test_acceleration_is_charged_by_its_formats(tool, folder, report):
         measure(str(folder / 'tiny.py'), spikes='int4')
 
 
-def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
+def test_upstream_config_and_plot(get_energy, folder, tsn_config, report,
+                                  capsys, figures):
     """TSN as in the zoo: 25 segments, ten crops; its counts need no run."""
-    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
-                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
-    tool.main([str(config), '--input', str(folder / 'a.mp4'), '--accuracy',
-               '74.12', '--out-dir', str(folder / 'out')])
-    path = folder / 'out' / f'{config.stem}.json'
+    get_energy.main([str(tsn_config), '--input', str(folder / 'a.mp4'),
+                     '--accuracy', '74.12', '--out-dir', str(folder / 'out')])
+    path = folder / 'out' / f'{tsn_config.stem}.json'
     tsn = json.loads(path.read_text())
     assert tsn['measured'] == 'shapes' and tsn['views_per_video'] == 10
     assert tsn['inputs']['imgs'][1] == 250
@@ -264,8 +194,8 @@ def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
     ours = dict(report, accuracy=50., accuracy_source='given',
                 keys_and_values='per_step')
     (folder / 'ours.json').write_text(json.dumps(ours))
-    tool.main(['--plot', str(path), str(folder / 'ours.json'),
-               '--out-dir', str(folder / 'plot')])
+    get_energy.main(['--plot', str(path), str(folder / 'ours.json'),
+                     '--out-dir', str(folder / 'plot')])
     axes, = figures[-1].axes
     points = [tuple(dots.get_offsets()[0]) for dots in axes.collections]
     assert points == [
@@ -273,93 +203,27 @@ def test_upstream_config_and_plot(tool, folder, report, capsys, figures):
         for entry in (tsn, ours)]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     # weights do not matter where only shapes were run
-    assert labels == [f'1 {config.stem}.py',
+    assert labels == [f'1 {tsn_config.stem}.py',
                       '2 tiny.py, RANDOM weights, K and V per_step']
 
     ours['energy']['horowitz_45nm']['model']['pj_per_mac'] = 3.
     (folder / 'ours.json').write_text(json.dumps(ours))
     with pytest.raises(ValueError, match='do not compare'):
-        tool.main(['--plot', str(path), str(folder / 'ours.json'),
-                   '--out-dir', str(folder / 'plot')])
+        get_energy.main(['--plot', str(path), str(folder / 'ours.json'),
+                         '--out-dir', str(folder / 'plot')])
     with pytest.raises(ValueError, match="no energy by 'mine'"):
-        tool.main(['--plot', str(path), '--energy-model', 'mine',
-                   '--out-dir', str(folder / 'plot')])
-
-
-def test_absent_data_is_named(tool, folder):
-    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
-                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
-    with pytest.raises(FileNotFoundError, match='--input'):
-        tool.main([str(config), '--out-dir', str(folder / 'out')])
-    with pytest.raises(FileNotFoundError, match='none.mp4'):
-        tool.main([str(config), '--input', 'none.mp4',
-                   '--out-dir', str(folder / 'out')])
-
-
-def test_absent_weights_are_named(tool, folder):
-    """Although only shapes of this config are run."""
-    config = UPSTREAM / ('recognition/tsn/tsn_imagenet-pretrained-r50_'
-                         '8xb32-1x1x8-100e_kinetics400-rgb.py')
-    with pytest.raises(FileNotFoundError, match='none.pth'):
-        tool.main([str(config), 'none.pth', '--input',
-                   str(folder / 'a.mp4'), '--out-dir', str(folder / 'out')])
-    check_exists('https://nowhere.invalid/weights.pth')
-
-
-@pytest.mark.parametrize('accuracy', ['-1', '100.5', 'nan'])
-def test_refuses_an_impossible_accuracy(tool, folder, accuracy):
-    with pytest.raises(ValueError, match=f'accuracy={float(accuracy)!r}'):
-        tool.main([str(folder / 'tiny.py'), f'--accuracy={accuracy}',
-                   '--out-dir', str(folder / 'out')])
-
-
-def test_refuses_frame_folders_as_input(tool, folder):
-    text = CONFIG.replace('{folder}', str(folder)).replace(
-        "dict(type='PyAVInit'),", '').replace('PyAVDecode', 'RawFrameDecode')
-    (folder / 'frames.py').write_text(text)
-    with pytest.raises(ValueError, match='folders of frames'):
-        tool.main([str(folder / 'frames.py'), '--input',
-                   str(folder / 'a.mp4'), '--out-dir', str(folder / 'out')])
-
-
-@pytest.mark.parametrize('loader', ['', 'test_dataloader = None'])
-def test_needs_a_test_set_or_an_input(tool, folder, loader):
-    text = CONFIG.replace('{folder}', str(folder)).replace(
-        'test_dataloader = ', f'{loader}\nother = ')
-    (folder / 'no_set.py').write_text(text)
-    with pytest.raises(ValueError, match='no test set .* --input'):
-        tool.main([str(folder / 'no_set.py'), '--out-dir',
-                   str(folder / 'out')])
-
-
-def test_energy_models_of_a_file(tool, folder):
-    path = folder / 'models.py'
-    path.write_text('energy_models = [dict(name="a")]')
-    assert tool.read_energy_models(str(path)) == [dict(name='a')]
-    path.write_text('models = []')
-    with pytest.raises(ValueError, match='models.py.*`energy_models`'):
-        tool.main([str(folder / 'tiny.py'), '--energy-models', str(path),
-                   '--out-dir', str(folder / 'out')])
-
-
-@pytest.mark.parametrize('text', [
-    '[1]', '{"config": "a"}', 'no JSON', '', '[' * 100000, '{"a":' * 100000
-], ids=range(6))
-def test_plots_reports_only(tool, folder, text):
-    (folder / 'odd.json').write_text(text)
-    with pytest.raises(ValueError, match='odd.json.* is not a report'):
-        tool.main(['--plot', str(folder / 'odd.json'), '--out-dir',
-                   str(folder / 'out')])
+        get_energy.main(['--plot', str(path), '--energy-model', 'mine',
+                         '--out-dir', str(folder / 'plot')])
 
 
 @pytest.mark.slow
-def test_recipe_on_a_real_video(tool, shared_data, tmp_path):
+def test_recipe_on_a_real_video(get_energy, shared_data, tmp_path):
     """The HMDB-51 recipe, random weights: the known figures."""
     config = ROOT / ('configs/respike/respike_imagenet-pretrained-r50-sr18_'
                      '1xb32-16x1x1-s4-100e_hmdb51-rgb.py')
     video = sorted((shared_data / 'videos/hmdb51').glob('*.avi'))[0]
-    tool.main([str(config), '--input', str(video), '--out-dir',
-               str(tmp_path)])
+    get_energy.main([str(config), '--input', str(video), '--out-dir',
+                     str(tmp_path)])
     report = json.loads((tmp_path / f'{config.stem}.json').read_text())
     steps = 12
     assert report['total']['dense'] == pytest.approx(steps * 1.676e9, rel=1e-3)
@@ -369,7 +233,7 @@ def test_recipe_on_a_real_video(tool, shared_data, tmp_path):
 
 
 def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
-        tool, folder, report, figures):
+        get_energy, folder, report, figures):
     """Not measured: a line; on some videos: hollow; of seeds: a bar."""
     reports = [
         report,
@@ -380,7 +244,8 @@ def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
     paths = [folder / f'{i}.json' for i in range(4)]
     for path, one in zip(paths, reports, strict=True):
         path.write_text(json.dumps(one))
-    tool.main(['--plot', *map(str, paths), '--out-dir', str(folder / 'plot')])
+    get_energy.main(['--plot', *map(str, paths),
+                     '--out-dir', str(folder / 'plot')])
     axes, = figures[-1].axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     name = 'tiny.py, RANDOM weights'
@@ -400,7 +265,7 @@ def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
     assert any(tick.get_text() for tick in ticks)
 
 
-def test_break_even_and_meaning(report, tool, folder, capsys):
+def test_break_even_and_meaning(report, get_energy, folder, capsys):
     layers = [layer['name'] for layer in report['layers']
               if layer['spike_positions']]
     assert [row['layer'] for row in report['break_even']] == layers
@@ -419,20 +284,20 @@ def test_break_even_and_meaning(report, tool, folder, capsys):
     assert 'wins against its dense twin' in last
 
 
-def test_accuracy_of_a_dump(tool, folder):
+def test_accuracy_of_a_dump(get_energy, folder):
     path = folder / 'dump.pkl'
     path.write_bytes(pickle.dumps([
         dict(pred_score=torch.tensor([.2, .8]), gt_label=torch.tensor([label]))
         for label in (1, 1, 0, -1)]))
-    assert tool.accuracy_of_dump(str(path)) == pytest.approx(100 * 2 / 3)
+    assert get_energy.accuracy_of_dump(str(path)) == pytest.approx(100 * 2 / 3)
     with pytest.raises(SystemExit):
-        tool.parse_args(['x.py', '--dump', 'a', '--accuracy', '3'])
+        get_energy.parse_args(['x.py', '--dump', 'a', '--accuracy', '3'])
 
 
-def test_configs_of_the_installed_mmaction2(tool, folder):
+def test_configs_of_the_installed_mmaction2(get_energy, folder):
     name = ('mmaction::recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-'
             '1x1x8-100e_kinetics400-rgb.py')
-    tool.main([name, '--input', str(folder / 'a.mp4'), '--out-dir',
-               str(folder / 'hub')])
+    get_energy.main([name, '--input', str(folder / 'a.mp4'), '--out-dir',
+                     str(folder / 'hub')])
     path, = (folder / 'hub').glob('*.json')
     assert json.loads(path.read_text())['views_per_video'] == 10
