@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmaction.models import MobileNetV2, ResNet, ResNetTSM
 
+from respike_mmaction.models import SpikingResNet
 from respike_mmaction.models.pretrained import check_pretrained
 
 
@@ -83,3 +84,51 @@ def test_without_weights():
     check_pretrained(ResNet(18))
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         check_pretrained(ResNet(18, pretrained='nowhere.pth'))
+
+
+def test_a_spiking_resnet_starts_from_the_convolutions(tmp_path):
+    """All but the stem, which shrinks, and the shortcut that only ours has;
+    BatchNorm stays as without them."""
+    path = torchvision_weights(tmp_path / 'weights.pth')
+    stored = torch.load(path)
+    network = SpikingResNet(18, pretrained=path)
+    network.init_weights()
+    found = network.state_dict()
+    for ours, theirs in (
+            ('layer1.0.conv1.weight', 'layer1.0.conv1.weight'),
+            ('layer3.1.conv2.weight', 'layer3.1.conv2.weight'),
+            ('layer2.0.downsample.1.weight', 'layer2.0.downsample.0.weight')):
+        assert torch.equal(found[ours], stored[theirs].float())
+    stem = stored['conv1.weight'].double()
+    assert torch.allclose(found['conv1.weight'][5, 2, 0, 1].double(),
+                          stem[5, 2, :3, 2:5].mean(), atol=1e-6)
+    assert torch.equal(found['layer1.0.downsample.1.weight'][..., 0, 0],
+                       torch.eye(64))
+    torch.manual_seed(0)
+    plain = SpikingResNet(18)
+    plain.init_weights()
+    for name, value in plain.state_dict().items():
+        if value.ndim != 4:
+            assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize('depth, options', [
+    (10, {}), (18, dict(neuron=dict(type='ReLU')))])
+def test_shallower_networks_take_a_part(tmp_path, depth, options):
+    path = torchvision_weights(tmp_path / 'weights.pth')
+    network = SpikingResNet(depth, pretrained=path, **options)
+    network.init_weights()
+    assert torch.equal(network.layer4[0].conv2.weight,
+                       torch.load(path)['layer4.0.conv2.weight'].float())
+
+
+@pytest.mark.parametrize('options, fault', [
+    (dict(depth=34), '16 missing: layer1.2.conv1.weight'),
+    (dict(base_channels=32), 'of another shape: conv1.weight '
+     r'\(64, 3, 3, 3\) instead of \(32, 3, 3, 3\)'),
+    (dict(in_channels=2), '1 of another shape: conv1.weight')])
+def test_convolutions_that_do_not_fit_are_named(tmp_path, options, fault):
+    path = torchvision_weights(tmp_path / 'weights.pth')
+    network = SpikingResNet(**options, pretrained=path)
+    with pytest.raises(ValueError, match=fault):
+        network.init_weights()

@@ -23,6 +23,7 @@ from ..layers.spiking_block import (
     gate,
     split_state,
 )
+from ..pretrained import load_convolutions
 
 # Called after every stage with (stage index from 0, feature map); what it
 # returns replaces the feature map.
@@ -74,6 +75,10 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             alone. Defaults to -1, nothing is frozen, as in the paper.
         norm_eval (bool): Keep every BatchNorm in eval mode in training.
             Defaults to False, as in the paper.
+        pretrained (str, optional): File or URL of an ImageNet ResNet, in
+            torchvision's layout, as deep or deeper, whose convolutions the
+            blocks start from; see :func:`load_convolutions`. Defaults to
+            None, random weights, as in the paper.
         init_cfg (dict | list[dict], optional): Initialization. Defaults to
             None: Kaiming for convolutions, 1 for BatchNorm weights.
 
@@ -103,6 +108,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                  out_indices: Sequence[int] = (3, ),
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
+                 pretrained: str | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg or [
             dict(type='Kaiming', layer='Conv2d'),
@@ -134,6 +140,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
         self.depth = depth
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.pretrained = pretrained
         self.num_steps = num_steps
         self.out_indices = tuple(out_indices)
         self.with_cp = self._per_stage(with_cp)
@@ -158,6 +165,12 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             setattr(self, f'layer{i + 1}', SpikingStage(*blocks))
         for module in self._frozen():
             module.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Initialize; ``pretrained`` weights come last."""
+        super().init_weights()
+        if self.pretrained:
+            load_convolutions(self, self.pretrained)
 
     def _frozen(self) -> list[nn.Module]:
         if self.frozen_stages < 0:

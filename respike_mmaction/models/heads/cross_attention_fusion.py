@@ -1,4 +1,5 @@
 """Recognizer head of ReSpike: per-stage fusion and the classifier."""
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -6,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
+from mmaction.utils import SampleList
 from mmengine.model.weight_init import normal_init
 from torch import Tensor, nn
 
@@ -51,6 +53,11 @@ class CrossAttentionFusion(BaseHead):
         init_std (float, optional): Standard deviation of the classifier's
             initial weights. Defaults to None: PyTorch's initialization, as in
             the published code.
+        branch_loss_weight (float): In training, weight of two losses more:
+            of the key frames' half of the classifier and of the spiking one,
+            each as if the other were not there, so that the branch that
+            learns faster does not spare the other its work. Defaults to 0,
+            the paper's.
         with_cp (bool): Checkpoint the activations of every fusion. Defaults
             to False.
         in_channels (int, optional): Input channels of the classifier, if
@@ -80,6 +87,7 @@ class CrossAttentionFusion(BaseHead):
                  head_channels: int = 32,
                  dropout_ratio: float = 0.,
                  init_std: float | None = None,
+                 branch_loss_weight: float = 0.,
                  with_cp: bool = False,
                  in_channels: int | None = None,
                  **kwargs: Any) -> None:
@@ -105,6 +113,7 @@ class CrossAttentionFusion(BaseHead):
         super().__init__(num_classes, fitting, **kwargs)
         self.downsample = downsample
         self.init_std = init_std
+        self.branch_loss_weight = self._check_weight(branch_loss_weight)
         self.with_cp = with_cp
         self.fusions = nn.ModuleDict({
             f'stage{i + 1}':
@@ -113,6 +122,14 @@ class CrossAttentionFusion(BaseHead):
         })
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(self.in_channels, num_classes)
+
+    @staticmethod
+    def _check_weight(weight: float) -> float:
+        if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+            raise ValueError(
+                f'branch_loss_weight={weight!r} is not allowed for '
+                'CrossAttentionFusion: it is a finite number, at least 0')
+        return weight
 
     @staticmethod
     def _check_channels(key_channels: Sequence[int] | None,
@@ -231,6 +248,15 @@ class CrossAttentionFusion(BaseHead):
         return F.interpolate(
             fused, feature.shape[2:], mode='bilinear', align_corners=False)
 
+    @staticmethod
+    def _pooled(feats: tuple[Tensor, Tensor]) -> Tensor:
+        """What the classifier reads of every group, (N*V*K, C' + C)."""
+        key_map, spiking_map = feats
+        keys = key_map.mean((2, 3))  # (N*V*K, C')
+        spikes = spiking_map.mean((2, 3))  # (N*V*K*S, C)
+        spikes = spikes.unflatten(0, (keys.shape[0], -1)).mean(1)
+        return torch.cat((keys, spikes), dim=1)
+
     def forward(self, feats: tuple[Tensor, Tensor], num_groups: int,
                 **kwargs: Any) -> Tensor:
         """Class scores of every view.
@@ -244,12 +270,31 @@ class CrossAttentionFusion(BaseHead):
         Returns:
             Tensor: Logits, (N*V, num_classes).
         """
-        key_map, spiking_map = feats
-        keys = key_map.mean((2, 3))  # (N*V*K, C')
-        spikes = spiking_map.mean((2, 3))  # (N*V*K*S, C)
-        spikes = spikes.unflatten(0, (keys.shape[0], -1)).mean(1)
-        logits = self.fc_cls(self.dropout(torch.cat((keys, spikes), dim=1)))
+        logits = self.fc_cls(self.dropout(self._pooled(feats)))
         return logits.unflatten(0, (-1, num_groups)).mean(1)
+
+    def loss(self, feats: tuple[Tensor, Tensor], data_samples: SampleList,
+             **kwargs: Any) -> dict[str, Tensor]:
+        """Losses of the class scores and, if wanted, of each branch.
+
+        Args:
+            feats (tuple[Tensor]): See :meth:`forward`.
+            data_samples (list): Annotations, one for each view.
+            **kwargs: ``num_groups``.
+
+        Returns:
+            dict[str, Tensor]: Those of ``BaseHead`` and, with
+            ``branch_loss_weight``, ``loss_key`` and ``loss_spiking``.
+        """
+        losses = super().loss(feats, data_samples, **kwargs)
+        if not self.branch_loss_weight:
+            return losses
+        for name, (key, spiking) in dict(key=(1, 0), spiking=(0, 1)).items():
+            scores = self((feats[0] * key, feats[1] * spiking), **kwargs)
+            alone = self.loss_by_feat(scores, data_samples)
+            losses[f'loss_{name}'] = self.branch_loss_weight * sum(
+                value for loss, value in alone.items() if 'loss' in loss)
+        return losses
 
     def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
         """Average the class scores of a video's views.
