@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..models.backbones.key_backbone import package_of
 from .clips import first_view, num_views, preprocess
 
 
@@ -15,14 +16,25 @@ def without_pretrained(cfg: Any) -> Any:
     """A copy of a model config that loads and downloads nothing."""
     if isinstance(cfg, dict):
         return ConfigDict({
-            key: None if key == 'pretrained' and isinstance(value, str) else
-            without_pretrained(value)
-            for key, value in cfg.items()
+            key: without_pretrained(value)
+            for key, value in {**cfg, **_nothing_loaded(cfg)}.items()
             if not (key == 'init_cfg' and 'Pretrained' in str(value))
         })
     if isinstance(cfg, (list, tuple)):
         return type(cfg)(without_pretrained(value) for value in cfg)
     return cfg
+
+
+def _nothing_loaded(cfg: dict) -> dict:
+    """Those of the entries that name weights, so that they name none."""
+    nothing: dict[str, Any] = {}
+    if isinstance(cfg.get('pretrained'), str):
+        nothing['pretrained'] = None
+    elif cfg.get('pretrained') is True:  # of timm and torchvision
+        nothing['pretrained'] = False
+    if package_of(cfg.get('type')) == 'torchvision' and 'weights' in cfg:
+        nothing['weights'] = None
+    return nothing
 
 
 def drop_values(model: nn.Module) -> None:

@@ -50,3 +50,13 @@ def test_nothing_is_downloaded():
     assert model.pretrained is None and 'init_cfg' not in model.neck
     assert model.head.init_cfg.type == 'Kaiming'
     assert cfg.model.backbone.pretrained == 'https://a'  # left as it was
+
+
+@pytest.mark.parametrize('backbone, expected', [
+    (dict(type='timm.resnet18', pretrained=True), dict(pretrained=False)),
+    (dict(type='torchvision.resnet18', weights='DEFAULT'),
+     dict(weights=None))])
+def test_nothing_is_downloaded_by_other_packages(backbone, expected):
+    cfg = Config(dict(model=dict(key_backbone=backbone)))
+    assert without_pretrained(cfg.model).key_backbone == dict(
+        backbone, **expected)

@@ -19,6 +19,7 @@ from ...residual import (
     split_clip,
 )
 from ...state_dict import RefusesUnfitWeights
+from ..backbones.key_backbone import build_key_backbone, package_of
 from ..backbones.spiking_resnet import State
 from ..data_preprocessors.respike_data_preprocessor import without_merged
 from ..layers import freeze_when_recomputed
@@ -29,6 +30,8 @@ MIN_SIZE = 32  # below, the stride of 32 leaves less than one position
 
 def _takes(kind: str | type | None, name: str) -> bool:
     """Whether a registered model is built with an argument."""
+    if package_of(kind):  # timm's and torchvision's read single frames
+        return False
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     return cls is not None and name in inspect.signature(cls).parameters
 
@@ -43,7 +46,8 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
 
     Args:
         key_backbone (dict): Backbone of the key frames with four output maps,
-            such as MMAction2's ``ResNet(out_indices=(0, 1, 2, 3))``;
+            such as MMAction2's ``ResNet(out_indices=(0, 1, 2, 3))``, or of
+            another package, see :func:`build_key_backbone`;
             ``num_segments`` (``ResNetTSM``) is set here. The paper uses
             ResNet-50 and ResNet-18 with ImageNet weights.
         backbone (dict): ``SpikingResNet``; ``num_steps`` is set here.
@@ -119,7 +123,7 @@ class ReSpikeRecognizer(RefusesUnfitWeights, BaseRecognizer):
         self._check_blending()
         if _takes(key_backbone.get('type'), 'num_segments'):  # ResNetTSM
             key_backbone.setdefault('num_segments', self.num_groups)
-        self.key_backbone = MODELS.build(key_backbone)
+        self.key_backbone = build_key_backbone(key_backbone)
         freeze_when_recomputed(self.key_backbone)
         if tuple(getattr(self.backbone, 'out_indices', (3, ))) != (3, ):
             raise ValueError(
