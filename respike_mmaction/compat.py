@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from inspect import ismethod
 from pickle import UnpicklingError
 from types import ModuleType
@@ -103,6 +104,13 @@ def require_mmcv() -> None:
             'mmcv and mmcv-lite are both installed and overwrite each '
             "other's files: run `pip uninstall mmcv mmcv-lite`, then "
             'install one of them.',
+            stacklevel=2)
+    elif _is_installed('mmcv') and not find_spec('mmcv._ext'):
+        warnings.warn(
+            'mmcv is installed without its compiled operators, as a wheel '
+            'that was built without MMCV_WITH_OPS=1: models of MMAction2 '
+            'that need them stop. Build them as docs/compatibility.md says, '
+            'or install mmcv-lite, which serves ReSpike.',
             stacklevel=2)
 
 
@@ -271,21 +279,23 @@ def mend_gloo_init() -> None:
 
     def make(upstream: Callable) -> Callable:
 
-        def _init_dist_pytorch(backend: str,
-                               init_backend: str = 'torch',
-                               **kwargs: Any) -> None:
+        def init_dist(backend: str, *args: Any, **kwargs: Any) -> None:
             if backend == 'nccl':
                 raise RuntimeError(
                     "backend 'nccl' needs a CUDA device and this machine has "
                     'none; train on CPUs with `--cfg-options '
                     'env_cfg.dist_cfg.backend=gloo`.')
-            if backend != 'gloo' or init_backend != 'torch':
-                return upstream(backend, init_backend=init_backend, **kwargs)
-            torch.distributed.init_process_group(backend='gloo', **kwargs)
+            set_device = torch.cuda.set_device
+            torch.cuda.set_device = lambda device: None
+            try:
+                upstream(backend, *args, **kwargs)
+            finally:
+                torch.cuda.set_device = set_device
 
-        return _init_dist_pytorch
+        return init_dist
 
-    _replace(utils, '_init_dist_pytorch', make)
+    for launcher in ('pytorch', 'slurm'):
+        _replace(utils, f'_init_dist_{launcher}', make)
 
 
 def mend_ddp_device_ids() -> None:

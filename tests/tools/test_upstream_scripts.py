@@ -182,6 +182,51 @@ def test_two_processes(place, root, config, checkpoint, predictions, ours):
     torch.testing.assert_close(scores(place / f'{work}.pkl'), predictions)
 
 
+# what srun does for --ntasks=2 on one node
+SRUN = """#!/usr/bin/env bash
+echo "srun $*"
+while [[ $1 == -* ]]; do
+    case $1 in --ntasks=*) tasks=${1#*=} ;; -p) shift ;; esac
+    shift
+done
+export SLURM_NTASKS=$tasks SLURM_NODELIST='node[1]'
+for ((i = 0; i < tasks; i++)); do
+    SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & started+=($!)
+done
+for process in "${started[@]}"; do wait "$process" || exit 1; done
+"""
+SCONTROL = """#!/usr/bin/env bash
+[ "$*" = 'show hostname node[1]' ] && echo 127.0.0.1
+"""
+
+
+def test_slurm(place, root, config, checkpoint, predictions):
+    """Our scripts under a stub of srun, in two processes."""
+    for name, script in dict(srun=SRUN, scontrol=SCONTROL).items():
+        path = place / 'slurm' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(script)
+        path.chmod(0o755)
+    env = dict(
+        GPUS='2', GPUS_PER_NODE='2', SRUN_ARGS='--time=5 --quiet',
+        PATH=os.pathsep.join([str(place / 'slurm'),
+                              str(Path(sys.executable).parent),
+                              os.environ['PATH']]))
+    out = run(place, root / 'tools/slurm_train.sh', 'part', 'job', config,
+              '--work-dir', 'slurm work', *SMALL, 'train_cfg.max_epochs=1',
+              'train_dataloader.batch_size=2', **env)
+    assert ('srun -p part --job-name=job --gres=gpu:2 --ntasks=2 '
+            '--ntasks-per-node=2 --cpus-per-task=5 --kill-on-bad-exit=1 '
+            '--time=5 --quiet python') in out
+    assert 'Distributed launcher: slurm' in out
+    state = torch.load(place / 'slurm work/epoch_1.pth')
+    assert state['meta']['iter'] == 2  # 8 videos, 2 at a time in each of 2
+    run(place, root / 'tools/slurm_test.sh', 'part', 'job', config,
+        checkpoint, '--work-dir', 'slurm work/test', '--dump', 'slurm.pkl',
+        *SMALL, **env)
+    torch.testing.assert_close(scores(place / 'slurm.pkl'), predictions)
+
+
 def test_get_flops(place, config):
     """At least the products of all convolutions and linear layers."""
     out = run(place, UPSTREAM / 'analysis_tools/get_flops.py', config,
