@@ -27,8 +27,11 @@ SWITCHES = {
     'stride-2': {'model.stride': 2},
     'stride-8': {'model.stride': 8},
     'stride-16': {'model.stride': 16},
-    'lite': {'model.stride': 8, 'model.key_scale': .5,
-             'model.cls_head.fused_stages': ()},
+    'recipe-plus': {'lr': 1e-3, 'model.cls_head.branch_loss_weight': 1.,
+                    'model.backbone.pretrained': 'resnet18.pth',
+                    'optim_wrapper.paramwise_cfg.norm_decay_mult': 0},
+    'lite': {'model.key_scale': .7, 'model.cls_head.fused_stages': (),
+             'model.cls_head.branch_loss_weight': 1.},
     'if': {'model.backbone.neuron.type': 'IFNeuron'},
     'parametric-lif': {'model.backbone.neuron.type': 'ParametricLIFNeuron'},
     'soft-reset': {'model.backbone.neuron.reset': 'soft'},
@@ -66,6 +69,8 @@ def offline(model):
     if dense.type != 'SpikingResNet':
         assert dense.pretrained == 'resnet18.pth'
         dense.pretrained = None
+    if model.backbone.get('pretrained'):  # of the spiking branch
+        model.backbone.pretrained = None
     if dense.type == 'ResNetTSM':
         dense.pretrained2d = False
     return model
