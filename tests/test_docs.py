@@ -13,8 +13,8 @@ from mmengine.config import Config
 from tests.apis.networks import MODEL
 from tests.apis.test_stream import frames_of
 from tests.conftest import ROOT
-
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+from tests.stress import command_blocks
+from tests.stress.command_blocks import PAGES
 
 
 def blocks(page, language):
@@ -75,6 +75,17 @@ def test_commands_exist_with_their_options(script, capsys, monkeypatch):
     assert 'usage:' in text
     for option in COMMANDS[script]:
         assert re.search(rf'{option}\b', text), option
+
+
+def test_what_is_not_run_is_shown():
+    """``tests/stress/command_blocks.py`` runs all commands but these."""
+    shown = [command for _, command in command_blocks.commands()]
+    assert len(shown) > 30
+    for pattern in command_blocks.WHY_NOT:
+        assert any(re.search(pattern, command) for command in shown), pattern
+    for pattern, old, _ in command_blocks.CHANGES:
+        assert any(re.search(pattern, command) and re.search(old, command)
+                   for command in shown), pattern
 
 
 def test_shell_scripts_of_the_pages_exist():

@@ -30,7 +30,10 @@ SWITCHES = {
     'recipe-plus': {'lr': 1e-3, 'model.cls_head.branch_loss_weight': 1.,
                     'model.backbone.pretrained': 'resnet18.pth',
                     'optim_wrapper.paramwise_cfg.norm_decay_mult': 0},
+    'late': {'model.cls_head.fused_stages': (),
+             'model.cls_head.branch_loss_weight': 1.},
     'lite': {'model.key_scale': .7, 'model.cls_head.fused_stages': (),
+             'model.key_backbone.type': 'ResNetTSM',
              'model.cls_head.branch_loss_weight': 1.},
     'if': {'model.backbone.neuron.type': 'IFNeuron'},
     'parametric-lif': {'model.backbone.neuron.type': 'ParametricLIFNeuron'},
@@ -50,6 +53,7 @@ SWITCHES = {
     'tsn': {'model.type': 'Recognizer2D', 'keep': 'all'},
     'key-only': {'model.type': 'Recognizer2D', 'keep': 'key'},
     'tsm': {'model.backbone.type': 'ResNetTSM', 'keep': 'all'},
+    'tsm-4': {'model.backbone.num_segments': 4, 'keep': 'all'},
     'spiking-rgb': {'model.backbone.num_steps': 16, 'keep': 'all'},
     'spiking-residual': {'model.backbone.num_steps': 3, 'keep': 'residual'},
     'spiking-residual-stateless': {
@@ -98,7 +102,8 @@ def test_it_changes_what_it_says(name, monkeypatch):
         assert steps['ResidualFrameTransform'].stride == cfg.clip.stride
     model = MODELS.build(offline(cfg.model))
     neurons = [m for m in model.modules() if isinstance(m, BaseNeuron)]
-    assert bool(neurons) == (name not in ('tsn', 'tsm', 'key-only', 'relu'))
+    assert bool(neurons) == (
+        name not in ('tsn', 'tsm', 'tsm-4', 'key-only', 'relu'))
     assert cfg.train_cfg.val_interval == cfg.max_epochs  # the test list once
 
 
