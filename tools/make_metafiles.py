@@ -2,7 +2,8 @@
 
 ``configs/respike/**/metafile.yml`` in the form of MMAction2's, for mim and
 readers: parameters, operations and energy of a view, counted on VIDEO with
-random weights, and that nothing was trained. Run it when a config changes.
+random weights, and that nothing was trained. Run it when a config changes;
+``--check`` writes nothing and names the configs whose figures are others.
 """
 import argparse
 import contextlib
@@ -34,6 +35,7 @@ def parse_args():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('video', help='a video file, to count on')
+    parser.add_argument('--check', action='store_true')
     return parser.parse_args()
 
 
@@ -70,16 +72,24 @@ def entry(path, video):
 
 def main():
     args = parse_args()
+    differing = []
     for folder in FOLDERS:
         models = []
         for path in sorted((ROOT / folder).glob('*.py')):
             models.append(entry(path, args.video))
             print(models[-1]['Name'], models[-1]['Metadata'], flush=True)
         target = ROOT / folder / 'metafile.yml'
+        if args.check:
+            there = yaml.safe_load(target.read_text())['Models']
+            differing += [m['Config'] for m in models if m not in there]
+            continue
         collections = [COLLECTION] if folder == FOLDERS[0] else []
         target.write_text(yaml.safe_dump(
             dict(Collections=collections, Models=models), sort_keys=False))
         print(f'written: {target.relative_to(ROOT)}')
+    if differing:
+        raise ValueError('no longer what the metafiles say: ' +
+                         ', '.join(differing))
 
 
 if __name__ == '__main__':
