@@ -18,11 +18,7 @@ from pathlib import Path
 
 from mmengine.utils import ProgressBar
 
-from ..datasets.video_reader import (
-    VideoReadError,
-    chosen_decoder,
-    open_video,
-)
+from ..datasets.video_reader import VideoReadError, chosen_decoder, open_video
 
 __all__ = ['verify_videos']
 

@@ -5,12 +5,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from ..residual import (
-    BRANCHES,
-    check_groups,
-    check_reference,
-    split_clip,
-)
+from ..residual import BRANCHES, check_groups, check_reference, split_clip
 
 
 @TRANSFORMS.register_module()

@@ -12,11 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .decoders.file_check import (
-    VideoReadError,
-    check_video_file,
-    errors_named,
-)
+from .decoders.file_check import VideoReadError, check_video_file, errors_named
 from .decoders.other_readers import DecordReader, TorchCodecReader
 from .decoders.pyav_reader import PyAVReader, rgb_array
 

@@ -7,12 +7,7 @@ from .export import (
     scores_of_clips,
 )
 from .nir_graph import to_nir
-from .programs import (
-    ClipProgram,
-    KeyProgram,
-    ResidualProgram,
-    state_names,
-)
+from .programs import ClipProgram, KeyProgram, ResidualProgram, state_names
 from .writing import FORMATS, OPSETS, load, write
 
 __all__ = [
