@@ -16,6 +16,7 @@ from ..checkpoints import config_of
 from ..checkpoints.publish import class_names_of, open_checkpoint
 from ..energy.clips import test_pipeline, test_set
 from ..energy.network import without_pretrained
+from ..engine.unwrapped import num_classes_of
 from ..state_dict import compare
 
 __all__ = ['TrainedNetwork', 'load_trained', 'predict_batch']
@@ -73,7 +74,7 @@ def load_trained(checkpoint: str | Path,
     model = MODELS.build(without_pretrained(cfg.model))
     _load_weights(model, content, source, name)
     model.to(device).eval()
-    number = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+    number = num_classes_of(model)
     if number is None:
         raise ValueError(f'{name}: {cfg.model.type} is no recognizer: it has '
                          'no cls_head with num_classes')

@@ -5,24 +5,27 @@ from torch.utils.data import Dataset
 
 from .resilient_video_dataset import ResilientVideoDataset
 
-__all__ = ['resilient_datasets']
+__all__ = ['innermost_datasets', 'resilient_datasets']
 
 
-def resilient_datasets(dataset: Dataset) -> Iterator[ResilientVideoDataset]:
+def innermost_datasets(dataset: Dataset) -> Iterator[Dataset]:
     """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...).
 
     Args:
         dataset (Dataset): What a data loader reads.
 
     Yields:
-        ResilientVideoDataset: Those in it.
+        Dataset: Those in it.
     """
-    if isinstance(dataset, ResilientVideoDataset):
+    inner = getattr(dataset, 'datasets', getattr(dataset, 'dataset', None))
+    if inner is None:
         yield dataset
         return
-    wrapped = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)
-    ]
-    for inner in wrapped:
-        if inner is not None:
-            yield from resilient_datasets(inner)
+    for part in inner if isinstance(inner, list | tuple) else [inner]:
+        yield from innermost_datasets(part)
+
+
+def resilient_datasets(dataset: Dataset) -> list[ResilientVideoDataset]:
+    """Those of :func:`innermost_datasets` that survive damaged videos."""
+    return [part for part in innermost_datasets(dataset)
+            if isinstance(part, ResilientVideoDataset)]

@@ -18,27 +18,18 @@ from mmaction.models.data_preprocessors import (
 )
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from ..config_references import outdated
 from ..datasets import ResidualFrameTransform
 from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
 from ..residual import BRANCHES
+from .unwrapped import model_of, num_classes_of
 
-__all__ = [
-    'RULES', 'model_of', 'pipelines', 'steps_of', 'inference_differs'
-]
+__all__ = ['RULES', 'inference_differs', 'pipelines', 'steps_of']
 
 # path, such as 'train_dataloader.dataset.pipeline', and transforms
 Pipeline = tuple[str, Sequence]
-
-
-def model_of(runner: Runner) -> nn.Module:
-    """The model without DDP around it."""
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
 
 
 def pipelines(runner: Runner) -> Iterator[Pipeline]:
@@ -181,7 +172,7 @@ def _name(preprocessor: Any) -> str:
 def classes_differ(runner: Runner) -> Iterator[str]:
     """Blended labels have as many classes as the head."""
     model = model_of(runner)
-    classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+    classes = num_classes_of(model)
     place = 'model.data_preprocessor.blending'
     blending = getattr(getattr(model, 'data_preprocessor', None), 'blending',
                        None)

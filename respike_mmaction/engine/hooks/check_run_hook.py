@@ -8,8 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import Dataset
 
+from ...datasets.wrapped import innermost_datasets
 from .. import pipeline_rules, resume_rules
-from ..pipeline_rules import model_of
+from ..unwrapped import model_of, num_classes_of
 from ..video_acc_metric import VideoAccMetric
 
 __all__ = ['CheckRunHook', 'check_every_run']
@@ -25,22 +26,14 @@ def _datasets(runner: Runner) -> Iterator[tuple[str, Dataset]]:
     for phase in ('train', 'val', 'test'):
         loop = getattr(runner, f'_{phase}_loop')
         if isinstance(loop, BaseLoop):
-            waiting = [loop.dataloader.dataset]
-            while waiting:
-                dataset = waiting.pop()
-                inner = getattr(dataset, 'datasets',
-                                getattr(dataset, 'dataset', None))
-                if inner is None:
-                    yield phase, dataset
-                else:  # ConcatDataset, RepeatDataset
-                    waiting += inner if isinstance(inner, list) else [inner]
+            for dataset in innermost_datasets(loop.dataloader.dataset):
+                yield phase, dataset
 
 
 @RULES.append
 def labels_beyond_the_head(runner: Runner) -> Iterator[str]:
     """Labels that the head has no class for: an index error, or worse."""
-    model = model_of(runner)
-    classes = getattr(getattr(model, 'cls_head', None), 'num_classes', None)
+    classes = num_classes_of(model_of(runner))
     for phase, dataset in _datasets(runner):
         if not isinstance(dataset, BaseActionDataset) or not classes:
             continue

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..non_finite import all_finite, first_not_finite, names_not_finite
+from ..unwrapped import model_of
 
 __all__ = ['FiniteLossHook']
 
@@ -59,11 +59,6 @@ class FiniteLossHook(Hook):
         self._inputs: Any = None
         self._state: Any = None
 
-    @staticmethod
-    def _model(runner: Runner) -> Any:
-        model = runner.model
-        return model.module if is_model_wrapper(model) else model
-
     # what a repetition of the batch needs: references, for an iteration
     def before_train(self, runner: Runner) -> None:
         """Look at what goes through the optimizer wrapper.
@@ -79,7 +74,7 @@ class FiniteLossHook(Hook):
                                torch.cuda.get_rng_state()
                                if torch.cuda.is_available() else None)
 
-        self._handle = self._model(
+        self._handle = model_of(
             runner).data_preprocessor.register_forward_hook(keep)
         self._wrappers = list(
             runner.optim_wrapper.values()
@@ -137,7 +132,7 @@ class FiniteLossHook(Hook):
         if (scaler is None or not scaler.is_enabled()
                 or skipped >= self.max_skipped):
             self._stop(runner, wrapper, loss, skipped)
-        self._refuse(dict(self._model(runner).named_buffers()))
+        self._refuse(dict(model_of(runner).named_buffers()))
         hub.update_info('batches_skipped', skipped + 1)
 
     @staticmethod
@@ -163,7 +158,7 @@ class FiniteLossHook(Hook):
             *_videos(self._batch)]))
 
     def _repeat(self, runner: Runner, wrapper: OptimWrapper) -> str:
-        model, inputs = self._model(runner), self._inputs
+        model, inputs = model_of(runner), self._inputs
         if inputs is None:
             return ''
         states = torch.get_rng_state(), self._state
@@ -201,7 +196,7 @@ class FiniteLossHook(Hook):
         Raises:
             FloatingPointError: Naming the first.
         """
-        self._refuse(self._model(runner).state_dict())
+        self._refuse(model_of(runner).state_dict())
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:

@@ -7,10 +7,10 @@ import torch
 from mmaction.registry import HOOKS
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.neurons import BaseNeuron
+from ..unwrapped import model_of
 
 
 @HOOKS.register_module()
@@ -110,21 +110,16 @@ class FiringRateHook(Hook):
         self._write(runner, 'val', runner.iter)
 
     # how to record
-    @staticmethod
-    def _model(runner: Any) -> nn.Module:
-        model = runner.model
-        return model.module if is_model_wrapper(model) else model
-
     def _neurons(self, runner: Any) -> dict[str, BaseNeuron]:
         return {
             name: module
-            for name, module in self._model(runner).named_modules()
+            for name, module in model_of(runner).named_modules()
             if isinstance(module, BaseNeuron)
         }
 
     def _clear(self, runner: Any) -> None:
         self._stop()
-        model = self._model(runner)
+        model = model_of(runner)
         device = next(model.parameters()).device
         dtype = torch.float32 if device.type == 'mps' else torch.float64
         layers = len(self._neurons(runner))
@@ -134,7 +129,7 @@ class FiringRateHook(Hook):
 
     def _start(self, runner: Any) -> None:
         self._stop()
-        root = self._model(runner)
+        root = model_of(runner)
 
         def enter(*_: Any) -> None:
             self._in_forward = True

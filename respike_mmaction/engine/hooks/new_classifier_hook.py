@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ...state_dict import compare
+from ..unwrapped import model_of
 
 __all__ = ['NewClassifierHook']
 
@@ -42,13 +42,10 @@ class NewClassifierHook(Hook):
             ValueError: If anything but the classifier differs, or there is
                 no classifier.
         """
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
         weights = checkpoint.get('state_dict', checkpoint)
         keys = {re.sub(r'^module\.', '', name): name for name in weights}
         stored = {name: weights[key] for name, key in keys.items()}
-        expected = model.state_dict()
+        expected = model_of(runner).state_dict()
         source = f'the checkpoint {runner._load_from}'
         layer = f'{self.classifier}.weight'
         for names, owner in ((expected, 'the model'), (stored, source)):

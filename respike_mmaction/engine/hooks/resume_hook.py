@@ -1,6 +1,4 @@
 """A training that was stopped ends as if it had not been."""
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -8,13 +6,13 @@ from mmaction.registry import HOOKS
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
 from ...datasets.seeded_batches import SeededBatches, seed_cpu
 from ...datasets.wrapped import resilient_datasets
+from ..unwrapped import model_of
 
 __all__ = ['ResumeHook']
 
@@ -86,7 +84,7 @@ class ResumeHook(Hook):
             return
         checkpoint['gradients'] = {
             name: parameter.grad.cpu()
-            for name, parameter in self._model(runner).named_parameters()
+            for name, parameter in model_of(runner).named_parameters()
             if parameter.grad is not None}
         if checkpoint['gradients'] and get_dist_info()[1] > 1:
             runner.logger.warning(
@@ -110,11 +108,6 @@ class ResumeHook(Hook):
                                   strict=False):
             dataset.load_skipped_state(state)
 
-    @staticmethod
-    def _model(runner: Runner) -> torch.nn.Module:
-        model = runner.model
-        return model.module if is_model_wrapper(model) else model
-
     # the place in the training
     def before_train(self, runner: Runner) -> None:
         """Go to the place of the checkpoint, or to the beginning.
@@ -133,25 +126,20 @@ class ResumeHook(Hook):
         if isinstance(loop, IterBasedTrainLoop):
             self._advance(loop, batches, sampler)
         elif hub.get('epoch_length', length) == length:
-            batches.done = loop.iter - loop.epoch * length
-            if batches.done:
-                loop.run_iter = partial(self._run_iter, loop.run_iter,
-                                        batches.done)
+            done, run_iter = loop.iter - loop.epoch * length, loop.run_iter
+            batches.done = done
+            if done:
+                loop.run_iter = lambda i, batch: run_iter(i + done, batch)
         else:
             runner.logger.warning(
                 f'an epoch had {hub["epoch_length"]} iterations and has '
                 f'{length} now: the run goes on at the beginning of one')
         runner.message_hub.update_info('epoch_length', length)
-        for name, parameter in self._model(runner).named_parameters():
+        for name, parameter in model_of(runner).named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter)
         self._gradients = {}
         self._validate_if_due(runner)
-
-    @staticmethod
-    def _run_iter(run_iter: Callable, done: int, batch_idx: int,
-                  data_batch: Any) -> None:
-        run_iter(batch_idx + done, data_batch)
 
     @staticmethod
     def _advance(loop: IterBasedTrainLoop, batches: SeededBatches,
