@@ -107,6 +107,24 @@ _HOROWITZ = ('M. Horowitz, "Computing\'s Energy Problem (and what we can do '
 # an 8 bit multiplication 0.2 pJ, a 32 bit addition 0.1 pJ
 _INT8_MAC = .3
 
+
+def _with_memory(pj: float, name: str, memory: str, source: str, covers: str,
+                 pj_per_ac: float = .9) -> EnergyModel:
+    """Float32 of Horowitz; 64 bits of the memory cost so many pJ."""
+    return EnergyModel(
+        name=name,
+        technology=f'45 nm CMOS, 0.9 V; {memory}',
+        precision='float32; spikes as bit maps',
+        source=f'{_HOROWITZ}: {source}',
+        covers=covers,
+        pj_per_mac=4.6,
+        pj_per_int8_mac=_INT8_MAC,
+        pj_per_ac=pj_per_ac,
+        pj_per_operation=3.7,
+        pj_per_weight_byte=pj / 8,
+        pj_per_activation_byte=pj / 8)
+
+
 ENERGY_MODELS = (
     EnergyModel(
         name='horowitz_45nm',
@@ -129,59 +147,27 @@ ENERGY_MODELS = (
         pj_per_mac=_INT8_MAC,
         pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=.1),
-    EnergyModel(
-        name='horowitz_45nm_sram',
-        technology='45 nm CMOS, 0.9 V; 1 MB SRAM',
-        precision='float32; spikes as bit maps',
-        source=f'{_HOROWITZ}: 1 MB cache 100 pJ per 64 bit',
-        covers='MACs, synaptic operations, other operations (as one float32 '
+    _with_memory(
+        100, 'horowitz_45nm_sram', '1 MB SRAM', '1 MB cache 100 pJ per 64 bit',
+        'MACs, synaptic operations, other operations (as one float32 '
         'multiplication each), weights once a view and maps once in and once '
-        'out of a layer, all from SRAM: the lower end of memory',
-        pj_per_mac=4.6,
-        pj_per_int8_mac=_INT8_MAC,
-        pj_per_ac=0.9,
-        pj_per_operation=3.7,
-        pj_per_weight_byte=100 / 8,
-        pj_per_activation_byte=100 / 8),
-    EnergyModel(
-        name='horowitz_45nm_dram',
-        technology='45 nm CMOS, 0.9 V; DRAM',
-        precision='float32; spikes as bit maps',
-        source=f'{_HOROWITZ}: DRAM 1.3 to 2.6 nJ per 64 bit, here the lower',
-        covers='as horowitz_45nm_sram with weights and maps from DRAM',
-        pj_per_mac=4.6,
-        pj_per_int8_mac=_INT8_MAC,
-        pj_per_ac=0.9,
-        pj_per_operation=3.7,
-        pj_per_weight_byte=1300 / 8,
-        pj_per_activation_byte=1300 / 8),
-    EnergyModel(
-        name='horowitz_45nm_dram_high',
-        technology='45 nm CMOS, 0.9 V; DRAM',
-        precision='float32; spikes as bit maps',
-        source=f'{_HOROWITZ}: DRAM 1.3 to 2.6 nJ per 64 bit, here the higher',
-        covers='as horowitz_45nm_dram: the upper end of memory',
-        pj_per_mac=4.6,
-        pj_per_int8_mac=_INT8_MAC,
-        pj_per_ac=0.9,
-        pj_per_operation=3.7,
-        pj_per_weight_byte=2600 / 8,
-        pj_per_activation_byte=2600 / 8),
-    EnergyModel(
-        name='horowitz_45nm_event_driven',
-        technology='45 nm CMOS, 0.9 V; 8 KB SRAM beside the adder, 1 MB SRAM',
-        precision='float32; spikes as bit maps',
-        source=f'{_HOROWITZ}: 8 KB cache 10 pJ per 64 bit',
-        covers='as horowitz_45nm_sram, where each synaptic operation reads a '
+        'out of a layer, all from SRAM: the lower end of memory'),
+    _with_memory(
+        1300, 'horowitz_45nm_dram', 'DRAM',
+        'DRAM 1.3 to 2.6 nJ per 64 bit, here the lower',
+        'as horowitz_45nm_sram with weights and maps from DRAM'),
+    _with_memory(
+        2600, 'horowitz_45nm_dram_high', 'DRAM',
+        'DRAM 1.3 to 2.6 nJ per 64 bit, here the higher',
+        'as horowitz_45nm_dram: the upper end of memory'),
+    _with_memory(
+        100, 'horowitz_45nm_event_driven',
+        '8 KB SRAM beside the adder, 1 MB SRAM', '8 KB cache 10 pJ per 64 bit',
+        'as horowitz_45nm_sram, where each synaptic operation reads a '
         'weight and reads and writes a potential of 32 bit in 8 KB SRAM (3 x '
         '5 pJ), as event-driven hardware does that takes spikes as they come; '
         'MACs reuse their operands in registers',
-        pj_per_mac=4.6,
-        pj_per_int8_mac=_INT8_MAC,
-        pj_per_ac=0.9 + 3 * 5,
-        pj_per_operation=3.7,
-        pj_per_weight_byte=100 / 8,
-        pj_per_activation_byte=100 / 8),
+        pj_per_ac=0.9 + 3 * 5),
     EnergyModel(
         name='lemaire_45nm',
         technology='45 nm CMOS; 32 KB SRAM, nothing reused in registers',
