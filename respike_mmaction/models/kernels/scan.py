@@ -145,26 +145,14 @@ def _choose(backend: str, x: Tensor, surrogate: Surrogate) -> ModuleType:
             f'backend must be one of {BACKENDS}, got {backend!r}')
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return plain
-    if backend == 'auto':
-        return _fastest(x, surrogate)
     if backend == 'triton':
         available.require_triton(x.device, surrogate)
-    return _kernel(backend)
-
-
-def _kernel(backend: str) -> ModuleType:
-    if backend == 'triton':
-        from . import triton_scan  # imports Triton
-        return triton_scan
-    return eager
-
-
-def _fastest(x: Tensor, surrogate: Surrogate) -> ModuleType:
-    """The kernel that 'auto' stands for."""
-    if (x.device.type == 'cuda' and available.in_triton(surrogate)
-            and available.triton_works(x.device.index)):
-        return _kernel('triton')
-    return eager
+    elif not (backend == 'auto' and x.device.type == 'cuda'
+              and available.in_triton(surrogate)
+              and available.triton_works(x.device.index)):
+        return eager
+    from . import triton_scan  # imports Triton
+    return triton_scan
 
 
 class _SpikeScan(torch.autograd.Function):

@@ -168,9 +168,11 @@ def _normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None,
                S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise every step; also its mean and biased variance (S, C)."""
     N, C, H, W = x.shape
-    if not _is_channels_last(x):
+    if x.is_contiguous() or not x.is_contiguous(
+            memory_format=torch.channels_last):
         # to BatchNorm the steps are so many channels more
-        mean, var = (z.view(-1) for z in _statistics_like(x, S, C))
+        mean = x.new_zeros(S * C, dtype=_stat_dtype(x))
+        var = torch.ones_like(mean)
         weight, bias = (None if p is None else p.to(mean.dtype).repeat(S)
                         for p in (weight, bias))
         y = F.batch_norm(
@@ -256,19 +258,9 @@ class _SumOverProcesses(torch.autograd.Function):
         return grad, None
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return (x.is_contiguous(memory_format=torch.channels_last)
-            and not x.is_contiguous())
-
-
 def _stat_dtype(x: Tensor) -> torch.dtype:
     """Statistics of half precision are taken in float32."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _statistics_like(x: Tensor, S: int, C: int) -> tuple[Tensor, Tensor]:
-    dtype = _stat_dtype(x)
-    return x.new_zeros(S, C, dtype=dtype), x.new_ones(S, C, dtype=dtype)
 
 
 def _steps(x: Tensor, S: int) -> Tensor:

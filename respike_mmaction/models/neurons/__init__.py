@@ -1,19 +1,19 @@
 """Spiking neurons and their surrogate gradients."""
 from ..surrogates import (
-                      ATan,
-                      PiecewiseQuadratic,
-                      Rectangular,
-                      Sigmoid,
-                      Surrogate,
-                      build_surrogate,
+    ATan,
+    PiecewiseQuadratic,
+    Rectangular,
+    Sigmoid,
+    Surrogate,
+    build_surrogate,
 )
 from .neurons import (
-                      SPIKING_NEURONS,
-                      BaseNeuron,
-                      IFNeuron,
-                      LIFNeuron,
-                      ParametricLIFNeuron,
-                      build_neuron,
+    SPIKING_NEURONS,
+    BaseNeuron,
+    IFNeuron,
+    LIFNeuron,
+    ParametricLIFNeuron,
+    build_neuron,
 )
 
 __all__ = [
