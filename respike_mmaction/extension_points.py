@@ -210,18 +210,8 @@ def mend_inferencer_steps() -> None:
 SCOPE = 'respike_mmaction::'
 
 
-def config_path(name: str) -> str:
-    """File of one of our configs, in a wheel or a checkout.
-
-    Args:
-        name (str): ``'respike_mmaction::respike/NAME.py'``.
-
-    Returns:
-        str: The file.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-    """
+def _config_path(name: str) -> str:
+    """File of one of our configs, in a wheel or a checkout."""
     package = Path(__file__).resolve().parent
     folders = [package / '.mim/configs', package.parent / 'configs']
     configs = next((f for f in folders if f.is_dir()), folders[0])
@@ -251,12 +241,12 @@ def mend_config_scope() -> None:
 
     def _get_cfg_path(cfg_path: str, filename: str) -> tuple:
         if cfg_path.startswith(SCOPE):
-            return config_path(cfg_path), None
+            return _config_path(cfg_path), None
         return of_base(cfg_path, filename)
 
     def get_config(cfg_path: str, pretrained: bool = False) -> Config:
         if cfg_path.startswith(SCOPE):
-            return Config.fromfile(config_path(cfg_path))
+            return Config.fromfile(_config_path(cfg_path))
         return of_hub(cfg_path, pretrained)
 
     mended: Any = _get_cfg_path

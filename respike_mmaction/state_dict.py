@@ -70,11 +70,8 @@ def compare(stored: Mapping[str, Any],
         unknown=sorted(stored.keys() - expected.keys()),
         shapes=shapes,
         not_finite=[name for name in both if name not in shapes
-                    and not _is_finite(stored[name])])
-
-
-def _is_finite(value: Tensor) -> bool:
-    return value.is_meta or bool(torch.isfinite(value).all())
+                    and not stored[name].is_meta
+                    and not torch.isfinite(stored[name]).all()])
 
 
 class RefusesUnfitWeights(nn.Module):

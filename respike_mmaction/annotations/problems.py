@@ -24,20 +24,18 @@ def _leaks(train: Sequence[Video], val: Sequence[Video],
     for video in train:
         name = _kinetics_name(video.path)
         other = tested.get(name or video.path)
-        if other is not None and (name or _equal(
-                Path(folders[0] or '', video.path),
-                Path(folders[1] or '', other))):
+        if other is None:
+            continue
+        one, two = (Path(folder or '', path) for folder, path in zip(
+            folders, (video.path, other), strict=True))
+        if name or (one.is_file() and two.is_file()
+                    and filecmp.cmp(one, two, shallow=False)):
             yield video.path
 
 
 def _kinetics_name(path: str) -> str | None:
     stem = Path(path).stem
     return stem if KINETICS_NAME.fullmatch(stem) else None
-
-
-def _equal(one: Path, other: Path) -> bool:
-    return (one.is_file() and other.is_file()
-            and filecmp.cmp(one, other, shallow=False))
 
 
 def with_other_suffixes(lists: Lists,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from ..residual import check_groups
 from .lists import Lists
 
 __all__ = ['KEY_BRANCHES', 'write_config']
@@ -107,10 +108,7 @@ def write_config(path: str,
             batch_size=batch_size, num_workers=num_workers).items():
         if value < 1:
             raise ValueError(f'{key} must be positive, but got {value}')
-    if stride < 2 or num_frames < stride or num_frames % stride:
-        raise ValueError(
-            f'num_frames={num_frames} and stride={stride} are no groups: '
-            'num_frames must be a multiple of a stride of 2 or more')
+    check_groups(num_frames, stride)
     if not 0 <= flip_ratio <= 1:
         raise ValueError(f'flip_ratio must be in [0, 1], but got {flip_ratio}')
     if Path(path).exists():
@@ -118,7 +116,9 @@ def write_config(path: str,
     sides = [split.removesuffix('_list') for split in lists.splits]
     root = f'{Path(out_dir).as_posix()}/'
     text = _TEXT.substitute(
-        configs=_relative(Path(configs) / '_base_', Path(path).parent),
+        configs=Path(os.path.relpath(
+            (Path(configs) / '_base_').resolve(),
+            Path(path).parent.resolve())).as_posix(),
         key_branch=key_branch,
         numbers=f'{len(lists.classes)} classes; ' + ', '.join(
             f'{len(lists.splits[f"{side}_list"])} videos for {side}'
@@ -141,8 +141,3 @@ def write_config(path: str,
         test='test' if 'test' in sides else 'val')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text, encoding='utf-8')
-
-
-def _relative(path: Path, start: Path) -> str:
-    """From one folder to another, as bases of a config are written."""
-    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()

@@ -72,7 +72,9 @@ def accelerate(model: nn.Module,
         fast.key_backbone = _fold_dense(fast.key_backbone)
     if dense:
         _to_bfloat16(fast)
-    _refuse_saving(fast)
+    refusal = _Refusal()
+    fast.register_state_dict_pre_hook(refusal)
+    fast.register_load_state_dict_pre_hook(refusal)
     return fast
 
 
@@ -229,9 +231,3 @@ class _Refusal:
         """Whether a module has the hook."""
         return any(isinstance(hook, cls)
                    for hook in module._state_dict_pre_hooks.values())
-
-
-def _refuse_saving(model: nn.Module) -> None:
-    refusal = _Refusal()
-    model.register_state_dict_pre_hook(refusal)
-    model.register_load_state_dict_pre_hook(refusal)

@@ -1,6 +1,5 @@
 """What happens in a network, frame by frame, while it watches a clip."""
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,10 @@ def read_clip(network: TrainedNetwork, video: str | Path,
     inputs = sample['inputs']
     if isinstance(inputs, dict):
         keys, residuals = (inputs[name].numpy() for name in BRANCHES)
-        clips = join_clip(keys, residuals, _reference(network))
+        # of the step that splits; the model's is that of plain frames
+        reference = next((step['reference'] for step in network.pipeline
+                          if 'reference' in step), 'key')
+        clips = join_clip(keys, residuals, reference)
     else:
         clips = inputs.numpy().reshape(
             -1, model.num_frames, *inputs.shape[-3:])
@@ -130,12 +132,6 @@ def read_clip(network: TrainedNetwork, video: str | Path,
         raise ValueError(f'view={view!r} is not allowed: {video} has the '
                          f'views 0 to {len(clips) - 1}')
     return torch.from_numpy(clips[view:view + 1])
-
-
-def _reference(network: TrainedNetwork) -> str:
-    """Of the step that splits; the model's is that of plain frames."""
-    return next((step['reference'] for step in network.pipeline
-                 if 'reference' in step), 'key')
 
 
 def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
@@ -165,8 +161,12 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
         ValueError: If the network is no :class:`ReSpikeRecognizer`, or
             answers only whole clips.
     """
-    with _recorded(model) as record:
-        found = []
+    if not isinstance(model, ReSpikeRecognizer):
+        raise ValueError(f'{type(model).__name__} is not allowed: a '
+                         'ReSpikeRecognizer is traced')
+    record, found = _Record(model), []
+    with ExitStack() as hooks:
+        record.hook(hooks)
         for step in counted_steps(model, frames, energy):
             found.append(step)
             record.end_frame()
@@ -273,14 +273,3 @@ class _Record:
             found[stage] = Attention(weights.numpy(), self._grids[stage],
                                      self._key_grids[stage])
         return found
-
-
-@contextmanager
-def _recorded(model: Any) -> Iterator[_Record]:
-    if not isinstance(model, ReSpikeRecognizer):
-        raise ValueError(f'{type(model).__name__} is not allowed: a '
-                         'ReSpikeRecognizer is traced')
-    record = _Record(model)
-    with ExitStack() as hooks:
-        record.hook(hooks)
-        yield record

@@ -76,7 +76,7 @@ class ClipProgram(nn.Module):
     def __init__(self, model: ReSpikeRecognizer,
                  preprocess: bool = False) -> None:
         super().__init__()
-        check_exportable(model)
+        _check_exportable(model)
         self.model: Any = model
         self.normalise = Normalisation(model) if preprocess else None
 
@@ -173,7 +173,7 @@ class KeyProgram(nn.Module):
     def __init__(self, model: ReSpikeRecognizer,
                  size: tuple[int, int]) -> None:
         super().__init__()
-        check_exportable(model)
+        _check_exportable(model)
         self.model: Any = model
         self.stream = _Stream(model)
         self.normalise = self.stream.normalise  # its buffers are written
@@ -249,16 +249,8 @@ class ResidualProgram(nn.Module):
                 *flatten(after))
 
 
-def check_exportable(model: Any) -> None:
-    """Refuse what no program is written of.
-
-    Args:
-        model (nn.Module): The network.
-
-    Raises:
-        ValueError: If it is no :class:`ReSpikeRecognizer`, accelerated, in
-            training mode or not in float32.
-    """
+def _check_exportable(model: Any) -> None:
+    """Refuse what no program is written of."""
     name = type(model).__name__
     if not isinstance(model, ReSpikeRecognizer):
         raise ValueError(f'{name} is not allowed: a ReSpikeRecognizer is '

@@ -3,25 +3,13 @@ import torch
 from torch import Tensor
 
 
-def axis_fan_out(size: int, out_size: int, kernel: int, stride: int,
-                 padding: int, dilation: int, transposed: bool) -> Tensor:
+def _axis_fan_out(size: int, out_size: int, kernel: int, stride: int,
+                  padding: int, dilation: int, transposed: bool) -> Tensor:
     """Output positions that each input position reaches along one axis.
 
     Input i reaches output o of a convolution through tap k if
     i = o stride + k dilation - padding; of a transposed one if
-    o = i stride + k dilation - padding.
-
-    Args:
-        size (int): Input positions.
-        out_size (int): Output positions.
-        kernel (int): Taps of the kernel.
-        stride (int): Stride.
-        padding (int): Padding at both ends.
-        dilation (int): Dilation.
-        transposed (bool): Whether the convolution is a transposed one.
-
-    Returns:
-        Tensor: (size, ), int64.
+    o = i stride + k dilation - padding. Gives (size, ), int64.
     """
     far, near = (size, out_size) if transposed else (out_size, size)
     taps = torch.arange(kernel) * dilation - padding
@@ -62,7 +50,7 @@ def convolution_synaptic_operations(spikes: Tensor, weight: Tensor,
     for axis in range(axes - 1, -1, -1):  # the last axis of what is left
         step, pad, spread = (values[axis % len(values)]
                              for values in (stride, padding, dilation))
-        fan_out = axis_fan_out(spikes.shape[2 + axis], out_shape[2 + axis],
+        fan_out = _axis_fan_out(spikes.shape[2 + axis], out_shape[2 + axis],
                                weight.shape[2 + axis], step, pad, spread,
                                transposed)
         reached = reached @ fan_out.to(reached)

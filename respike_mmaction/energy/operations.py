@@ -1,7 +1,7 @@
 """What is counted: the classes of operations and the count of a layer."""
 import math
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 # Scalar operations of one element, by ATen operator: (class, operations,
 # 'out' or 'in': elements of the output or of the first input). Every
@@ -143,16 +143,10 @@ class Count:
     def scaled(self, factor: float) -> 'Count':
         """Everything but the parameters, times a factor."""
         values = {
-            f.name: getattr(self, f.name) * factor
-            for f in fields(self)
-            if f.name not in ('parameters', 'operations')
-        }
-        operations = Counter({
-            name: number * factor
-            for name, number in self.operations.items()
-        })
-        return Count(
-            **values, parameters=self.parameters, operations=operations)
+            f.name: getattr(self, f.name) * factor for f in fields(self)
+            if f.name not in ('parameters', 'operations')}
+        return replace(self, **values, operations=Counter({
+            name: n * factor for name, n in self.operations.items()}))
 
     @property
     def firing_rate(self) -> float:

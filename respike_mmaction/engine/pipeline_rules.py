@@ -26,51 +26,34 @@ from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
 from ..residual import BRANCHES
 from .unwrapped import model_of, num_classes_of
 
-__all__ = ['RULES', 'inference_differs', 'pipelines', 'steps_of']
+__all__ = ['RULES', 'inference_differs']
 
 # path, such as 'train_dataloader.dataset.pipeline', and transforms
 Pipeline = tuple[str, Sequence]
 
 
-def pipelines(runner: Runner) -> Iterator[Pipeline]:
-    """Pipelines of the data loaders that the runner has or will build.
-
-    Args:
-        runner (Runner): The runner.
-
-    Yields:
-        tuple: Path, such as ``'train_dataloader.dataset.pipeline'``, and
-        transforms. Data sets inside of ``RepeatDataset`` and the like count.
-    """
+def _pipelines(runner: Runner) -> Iterator[Pipeline]:
+    """Pipelines of the data loaders that the runner has or will build."""
     for phase in ('train', 'val', 'test'):
         name = f'{phase}_dataloader'
-        yield from _pipelines(getattr(runner, f'_{name}'), name)
+        yield from _pipelines_below(getattr(runner, f'_{name}'), name)
 
 
-def _pipelines(node: Any, path: str) -> Iterator[Pipeline]:
+def _pipelines_below(node: Any, path: str) -> Iterator[Pipeline]:
     if isinstance(node, list | tuple):
         for i, value in enumerate(node):
-            yield from _pipelines(value, f'{path}[{i}]')
+            yield from _pipelines_below(value, f'{path}[{i}]')
     elif isinstance(node, dict):
         for key, value in node.items():
             if key == 'pipeline' and isinstance(value, list | tuple):
                 yield f'{path}.{key}', value
             else:
-                yield from _pipelines(value, f'{path}.{key}')
+                yield from _pipelines_below(value, f'{path}.{key}')
 
 
-def steps_of(pipeline: Pipeline,
-             *kinds: type) -> Iterator[tuple[str, BaseTransform]]:
-    """Transforms of some kinds.
-
-    Args:
-        pipeline (Pipeline): One of :func:`pipelines`.
-        *kinds (type): Their classes.
-
-    Yields:
-        tuple: Path, such as ``'train_dataloader.dataset.pipeline[7]'``, and
-        the transform, built.
-    """
+def _steps_of(pipeline: Pipeline,
+              *kinds: type) -> Iterator[tuple[str, BaseTransform]]:
+    """Transforms of some kinds, built, each behind its path."""
     path, steps = pipeline
     for i, step in enumerate(steps):
         kind = step.get('type') if isinstance(step, dict) else None
@@ -82,7 +65,7 @@ def steps_of(pipeline: Pipeline,
 def _splits(pipeline: Pipeline) -> bool:
     """Whether a pipeline ends in key frames and residual frames."""
     return any(split.keep == 'both'
-               for _, split in steps_of(pipeline, ResidualFrameTransform))
+               for _, split in _steps_of(pipeline, ResidualFrameTransform))
 
 
 # Rules: each yields one sentence a fault, naming both places -----------------
@@ -93,8 +76,8 @@ def groups_differ(runner: Runner) -> Iterator[str]:
     model = model_of(runner)
     if not isinstance(model, ReSpikeRecognizer):
         return
-    for pipeline in pipelines(runner):
-        for path, split in steps_of(pipeline, ResidualFrameTransform):
+    for pipeline in _pipelines(runner):
+        for path, split in _steps_of(pipeline, ResidualFrameTransform):
             for name in ('stride', 'num_frames', 'reference'):
                 ours, theirs = getattr(model, name), getattr(split, name)
                 if ours != theirs:
@@ -115,14 +98,14 @@ def frames_differ(runner: Runner) -> Iterator[str]:
         taken = [('model.backbone.num_steps', backbone.num_steps)]
     else:
         taken = []
-    for pipeline in pipelines(runner):
+    for pipeline in _pipelines(runner):
         one_view = (pipeline[0].startswith('train_')
                     and isinstance(model, ReSpikeRecognizer))
         takers = [
             (f'{path}.num_frames', split.num_frames)
-            for path, split in steps_of(pipeline, ResidualFrameTransform)
+            for path, split in _steps_of(pipeline, ResidualFrameTransform)
         ] or taken
-        for path, sampling in steps_of(pipeline, SampleFrames, UniformSample):
+        for path, sampling in _steps_of(pipeline, SampleFrames, UniformSample):
             frames = sampling.clip_len * sampling.num_clips
             if sampling.test_mode and getattr(sampling, 'twice_sample', False):
                 frames *= 2
@@ -137,11 +120,11 @@ def frames_differ(runner: Runner) -> Iterator[str]:
 def inputs_differ(runner: Runner) -> Iterator[str]:
     """What the split makes is packed, and the preprocessor takes it."""
     model = model_of(runner)
-    for pipeline in pipelines(runner):
+    for pipeline in _pipelines(runner):
         path, splits = pipeline[0], _splits(pipeline)
         made = ('ResidualFrameTransform' if splits else
                 "no ResidualFrameTransform(keep='both')")
-        for place, pack in steps_of(pipeline, PackActionInputs):
+        for place, pack in _steps_of(pipeline, PackActionInputs):
             packed = set(BRANCHES) & set(pack.collect_keys or ())
             if packed != (set(BRANCHES) if splits else set()):
                 yield (f'{place}.collect_keys={pack.collect_keys} and {made} '
@@ -198,7 +181,7 @@ def inference_differs(runner: Runner) -> Iterator[str]:
     Both are right configs, but the scores of a video are others.
     """
     ours = runner.cfg.get('test_pipeline')
-    for path, theirs in pipelines(runner):
+    for path, theirs in _pipelines(runner):
         if ours is None or not path.startswith('test_'):
             continue
         for i, (one, other) in enumerate(zip_longest(ours, theirs)):

@@ -44,7 +44,8 @@ class AtomicCheckpointHook(CheckpointHook):
         super().before_train(runner)
         hub = runner.message_hub.runtime_info
         self.last_ckpt = hub.get('last_ckpt', self.last_ckpt)
-        if not is_main_process() or not self._is_local():
+        if not is_main_process() or not isinstance(self.file_backend,
+                                                   LocalBackend):
             return
         folder = Path(self.out_dir)
         for path in folder.glob(f'*{PARTIAL}'):
@@ -52,9 +53,6 @@ class AtomicCheckpointHook(CheckpointHook):
         self._remove_obsolete(runner)
         if runner.iter == 0:
             self._set_aside(runner, folder)
-
-    def _is_local(self) -> bool:
-        return isinstance(self.file_backend, LocalBackend)
 
     def _set_aside(self, runner: Runner, folder: Path) -> None:
         pattern = self.filename_tmpl.format('*')
