@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..energy import ENERGY_MODELS, Count, EnergyModel, OperationCounter
+from ..energy import ENERGY_MODELS, Count, OperationCounter
 from ..models.recognizers import ReSpikeRecognizer
 from .accelerate import accelerate
 from .live_frames import LiveFrames, frame_transform, sampled_interval
@@ -21,6 +21,7 @@ from .windows import Span
 __all__ = ['LiveStream', 'Moment', 'energy_per_frame']
 
 KINDS = 'key', 'residual'
+ENERGY = ENERGY_MODELS[0]  # horowitz_45nm: MACs and synaptic operations
 PERCENTILES = 50, 95, 99
 _KEPT = 10_000  # latencies of each kind, the latest
 
@@ -150,25 +151,21 @@ class LiveStream:
         return energy_per_frame(self.model, torch.stack(self._first, 1))
 
 
-def energy_per_frame(model: ReSpikeRecognizer, frames: Tensor,
-                     energy: EnergyModel = ENERGY_MODELS[0]
-                     ) -> dict[str, float]:
-    """Energy of the operations of a stream's frames.
+def energy_per_frame(model: ReSpikeRecognizer,
+                     frames: Tensor) -> dict[str, float]:
+    """Energy of a stream's frames, by :data:`ENERGY`.
 
     Args:
         model (ReSpikeRecognizer): Not accelerated: integer convolutions are
             not counted.
         frames (Tensor): (N, T, C, H, W) uint8.
-        energy (EnergyModel): Energy of an operation. Moved weights are not
-            charged, whatever it says of them. Defaults to
-            ``horowitz_45nm``, MACs and synaptic operations.
 
     Returns:
         dict[str, float]: mJ of a ``'key'`` and of a ``'residual'`` frame, on
         average; nan where there is none.
     """
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for step in counted_steps(model, frames, energy):
+    for step in counted_steps(model, frames):
         found[step.kind].append(step.energy)
     return {kind: float(np.mean(values)) if values else np.nan
             for kind, values in found.items()}
@@ -188,14 +185,13 @@ class CountedStep(NamedTuple):
     energy: float
 
 
-def counted_steps(model: ReSpikeRecognizer, frames: Tensor,
-                  energy: EnergyModel) -> Iterator[CountedStep]:
+def counted_steps(model: ReSpikeRecognizer,
+                  frames: Tensor) -> Iterator[CountedStep]:
     """Answer frame by frame with the operations counted.
 
     Args:
         model (ReSpikeRecognizer): Not accelerated.
         frames (Tensor): (N, T, C, H, W) uint8.
-        energy (EnergyModel): Energy of an operation.
 
     Yields:
         CountedStep: One of each frame.
@@ -206,4 +202,4 @@ def counted_steps(model: ReSpikeRecognizer, frames: Tensor,
             answer, state = stream.step(frame, state)
         count = sum(counter.layers.values(), Count())
         yield CountedStep(answer, KINDS[int(state['position'][0] != 1)],
-                          energy.compute(count) / len(frames))
+                          ENERGY.compute(count) / len(frames))

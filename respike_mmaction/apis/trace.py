@@ -9,11 +9,10 @@ import torch
 from mmengine.dataset import Compose
 from torch import Tensor
 
-from ..energy import ENERGY_MODELS, EnergyModel
 from ..models.neurons import BaseNeuron
 from ..models.recognizers import ReSpikeRecognizer
 from ..residual import BRANCHES, join_clip, split_clip
-from .live_stream import counted_steps
+from .live_stream import ENERGY, counted_steps
 from .trained import TrainedNetwork
 
 __all__ = ['Attention', 'Trace', 'read_clip', 'trace_clip']
@@ -134,8 +133,7 @@ def read_clip(network: TrainedNetwork, video: str | Path,
     return torch.from_numpy(clips[view:view + 1])
 
 
-def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
-               energy: EnergyModel = ENERGY_MODELS[0]) -> Trace:
+def trace_clip(model: Any, frames: Tensor, gamma: float = .5) -> Trace:
     """Watch a network watch a clip, frame by frame, as a stream.
 
     With spikes S_c(t) of channel c at step t, the map of a layer is the
@@ -151,8 +149,6 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
         model (ReSpikeRecognizer): In eval mode, not accelerated.
         frames (Tensor): (1, T, C, H, W) uint8.
         gamma (float): Decay of earlier spikes a step. Defaults to 0.5.
-        energy (EnergyModel): Energy of an operation. Defaults to
-            ``horowitz_45nm``.
 
     Returns:
         Trace: What was seen.
@@ -167,7 +163,7 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
     record, found = _Record(model), []
     with ExitStack() as hooks:
         record.hook(hooks)
-        for step in counted_steps(model, frames, energy):
+        for step in counted_steps(model, frames):
             found.append(step)
             record.end_frame()
     clip = frames[0].numpy()
@@ -180,7 +176,7 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5,
         scores=np.stack([step.answer.scores[0].double().cpu().numpy()
                          for step in found]),
         energy=np.array([step.energy for step in found]),
-        energy_model=energy.name,
+        energy_model=ENERGY.name,
         rates={name: np.array([
             np.nan if spikes is None else spikes.float().mean().item()
             for spikes in steps]) for name, steps in record.spikes.items()},
