@@ -30,8 +30,6 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['install', 'outdated']
-
 _LONGEST = 4096  # characters: texts of texts could grow without end
 REFERENCE = re.compile(r'\$\{([a-z_]\w*(?:\.\w+)*)\}')
 

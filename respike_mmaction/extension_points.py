@@ -13,8 +13,6 @@ from typing import Any
 
 from .compat import _replace
 
-__all__ = ['apply']
-
 
 def apply() -> None:
     """Run them all; a second call changes nothing."""

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ['Differences', 'RefusesUnfitWeights', 'compare']
-
 _COUNTER = 'num_batches_tracked'  # weights of PyTorch < 0.4.1 lack it
 _SHOWN = 5
 

@@ -15,8 +15,6 @@ from mmengine.hooks import CheckpointHook
 
 from .compat import _replace
 
-__all__ = ['apply']
-
 
 def apply() -> None:
     """Run every mend; a second call changes nothing."""

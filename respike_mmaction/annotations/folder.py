@@ -9,11 +9,6 @@ from pathlib import Path
 from ..datasets.annotation_file import shown
 from .lists import SUFFIXES, Lists, Video, class_folders, text_lines
 
-__all__ = [
-    'check_classes', 'folder_lists', 'guess_source', 'nearest_groups',
-    'sources_on_both_sides', 'split_folders'
-]
-
 # What tells the source in a name: of HMDB-51, of Kinetics (the YouTube id),
 # of UCF-101; of any other, the name without the number at its end.
 _HMDB = re.compile(

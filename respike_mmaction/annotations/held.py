@@ -8,8 +8,6 @@ from pathlib import Path
 from .folder import guess_source, nearest_groups
 from .lists import Video
 
-__all__ = ['hold_out']
-
 
 def hold_out(videos: Sequence[Video],
              ratio: float = 0.25,

@@ -3,8 +3,6 @@ from pathlib import Path
 
 from ..datasets.annotation_file import shown
 
-__all__ = ['read_label_map']
-
 _LARGEST = 2**20  # bytes; Kinetics-700 needs 12 thousand
 
 

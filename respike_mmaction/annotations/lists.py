@@ -4,11 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = [
-    'SUFFIXES', 'Lists', 'Video', 'class_folders', 'left_out', 'text_lines',
-    'videos_below', 'write_lists'
-]
-
 # of the files that are taken for videos: the containers that PyAV reads
 SUFFIXES = ('.3g2', '.3gp', '.asf', '.avi', '.f4v', '.flv', '.gif', '.h264',
             '.hevc', '.m2ts', '.m2v', '.m4v', '.mjpeg', '.mkv', '.mov', '.mp4',

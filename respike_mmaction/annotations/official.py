@@ -5,8 +5,6 @@ from pathlib import Path
 from ..datasets.annotation_file import shown
 from .lists import Lists, Video, text_lines
 
-__all__ = ['OFFICIAL_COUNTS', 'hmdb51_lists', 'ucf101_lists']
-
 # number of training and test videos of splits 1, 2 and 3
 OFFICIAL_COUNTS = dict(
     hmdb51=((3570, 1530), ) * 3,

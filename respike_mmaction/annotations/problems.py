@@ -8,8 +8,6 @@ from pathlib import Path
 from .folder import KINETICS_NAME
 from .lists import Lists, Video, videos_below
 
-__all__ = ['find_problems', 'with_other_suffixes']
-
 
 def _leaks(train: Sequence[Video], val: Sequence[Video],
            *folders: str | None) -> Iterator[str]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from ..datasets.annotation_file import read_annotations, shown
 from .lists import Lists, Video, class_folders, videos_below
 
-__all__ = ['KINETICS_CLASSES', 'kinetics_lists', 'split_lists']
-
 # its videos vanish from YouTube, its classes do not
 KINETICS_CLASSES = 400
 

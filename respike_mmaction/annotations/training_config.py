@@ -7,8 +7,6 @@ from string import Template
 from ..residual import check_groups
 from .lists import Lists
 
-__all__ = ['KEY_BRANCHES', 'write_config']
-
 KEY_BRANCHES = ('r18', 'r50')
 
 _TEXT = Template("""\

@@ -20,8 +20,6 @@ from mmengine.utils import ProgressBar
 
 from ..datasets.video_reader import VideoReadError, chosen_decoder, open_video
 
-__all__ = ['verify_videos']
-
 
 def _verify(path: str, decoder: str) -> str:
     try:

@@ -6,8 +6,6 @@ from statistics import mean, stdev
 
 from ..energy import read_json
 
-__all__ = ['ablation_table', 'gather_runs']
-
 # heading, field of a row, decimals
 _COLUMNS = (('parameters / M', 'parameters', 2), ('MAC / G', 'macs', 3),
             ('SynOp / G', 'acs', 3), ('firing rate / %', 'firing_rate', 1),

@@ -10,8 +10,6 @@ from typing import Any
 from ..datasets.annotation_file import UNLABELLED
 from .predict import Prediction
 
-__all__ = ['AnswerFile', 'looked_at', 'table_line']
-
 _SUFFIXES = '.csv', '.jsonl'
 
 

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from .stream import StreamingRecognizer
 
-__all__ = ['grad_cam']
-
 
 def grad_cam(model: Any, frames: Tensor,
              label: int | None = None) -> list[dict[int, np.ndarray]]:

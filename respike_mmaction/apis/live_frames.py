@@ -16,8 +16,6 @@ from ..datasets.video_reader import VideoReadError
 from .sources import FrameSource
 from .windows import Span
 
-__all__ = ['LiveFrames', 'frame_transform', 'sampled_interval']
-
 _PATIENCE = .1  # seconds until a waiting reader looks whether it is to stop
 
 

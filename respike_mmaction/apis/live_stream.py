@@ -18,8 +18,6 @@ from .stream_state import StreamState
 from .trained import TrainedNetwork
 from .windows import Span
 
-__all__ = ['LiveStream', 'Moment', 'energy_per_frame']
-
 KINDS = 'key', 'residual'
 ENERGY = ENERGY_MODELS[0]  # horowitz_45nm: MACs and synaptic operations
 PERCENTILES = 50, 95, 99

@@ -17,8 +17,6 @@ from .sources import FrameSource, Source, expand, is_live
 from .trained import TrainedNetwork, load_trained, predict_batch
 from .windows import Span, Window, read_windows
 
-__all__ = ['Prediction', 'predict', 'predict_sources']
-
 _LIVE_WINDOW = Span(seconds=2.)
 
 

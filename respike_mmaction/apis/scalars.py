@@ -2,8 +2,6 @@
 import json
 from pathlib import Path
 
-__all__ = ['last_accuracy', 'read_scalars', 'series']
-
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
     """Every record of a training and of those that resumed it.

@@ -20,8 +20,6 @@ from ..datasets.video_reader import (
     rgb_array,
 )
 
-__all__ = ['FrameSource', 'Source', 'expand', 'is_live']
-
 _CAMERA = re.compile(r'\d{1,3}')
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://', re.IGNORECASE)
 _LISTS = '.txt', '.csv', '.lst'

@@ -17,8 +17,6 @@ from ..models.recognizers.respike_recognizer import MIN_SIZE
 from ..residual import BRANCHES, split_clip
 from .stream_state import StreamState, map_streams, put_streams
 
-__all__ = ['Answer', 'StreamingRecognizer']
-
 
 class Answer(NamedTuple):
     """What is known after a frame, or after each of T frames, (N, T, ...).

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-__all__ = ['StreamState', 'map_streams', 'put_streams']
-
 
 class StreamState(TypedDict):
     """All that is known of N streams; a plain value, never changed in place.

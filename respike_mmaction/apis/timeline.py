@@ -10,8 +10,6 @@ import numpy as np
 
 from .predict import Prediction
 
-__all__ = ['Segment', 'Timeline', 'write_scores', 'write_segments']
-
 
 class Segment(NamedTuple):
     """A stretch of a video with one answer.

@@ -15,8 +15,6 @@ from ..residual import BRANCHES, join_clip, split_clip
 from .live_stream import ENERGY, counted_steps
 from .trained import TrainedNetwork
 
-__all__ = ['Attention', 'Trace', 'read_clip', 'trace_clip']
-
 
 @dataclass(frozen=True)
 class Attention:

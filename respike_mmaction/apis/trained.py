@@ -19,8 +19,6 @@ from ..energy.network import without_pretrained
 from ..engine.unwrapped import num_classes_of
 from ..state_dict import compare
 
-__all__ = ['TrainedNetwork', 'load_trained', 'predict_batch']
-
 
 @dataclass(frozen=True)
 class TrainedNetwork:

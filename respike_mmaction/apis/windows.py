@@ -12,8 +12,6 @@ from mmengine.dataset import Compose
 from ..datasets.video_reader import VideoReadError
 from .sources import FrameSource
 
-__all__ = ['Span', 'Window', 'read_windows']
-
 
 class Span(NamedTuple):
     """A length of time.

@@ -15,8 +15,6 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
-__all__ = ['config_of', 'read_config_text']
-
 _LONGEST = 2**20  # characters; the longest config of MMAction2's zoo has 2**15
 
 

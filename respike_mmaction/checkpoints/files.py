@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ['PARTIAL', 'check_whole', 'damage', 'newest_whole', 'write_whole']
-
 PARTIAL = '.partial'  # what a file is called until it is complete
 
 

@@ -13,8 +13,6 @@ from mmengine.runner import CheckpointLoader
 from .config_text import config_of
 from .files import PARTIAL, write_whole
 
-__all__ = ['class_names_of', 'file_hash', 'open_checkpoint', 'publish']
-
 # MMAction2's way to name what it publishes; torch.hub reads the hash, too
 _PUBLISHED = re.compile(r'_\d{8}-([0-9a-f]{8})\.pth')
 _MACHINE = 'work_dir', 'load_from', 'resume'  # of no use to others

@@ -8,8 +8,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-__all__ = ['read_dump', 'read_pickle']
-
 
 def read_dump(path: str | Path) -> list[dict]:
     """Read the predictions that ``test.py --dump`` writes.

@@ -4,8 +4,6 @@ import re
 
 from mmengine.fileio import get_text
 
-__all__ = ['UNLABELLED', 'read_annotations', 'shown']
-
 UNLABELLED = -1  # label of a video whose class no list tells
 _INTEGER = re.compile(r'-?[0-9]{1,18}')  # int() takes 1_0 and Arabic digits
 _FILE = re.compile(r'.*\.(?=[0-9]*[a-zA-Z])[a-zA-Z0-9]{2,5}')

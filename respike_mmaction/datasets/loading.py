@@ -10,8 +10,6 @@ from mmengine.fileio import get
 
 from .video_reader import VideoReadError, chosen_decoder, open_video
 
-__all__ = ['VideoDecode', 'VideoInit']
-
 
 @TRANSFORMS.register_module()
 class VideoInit(BaseTransform):

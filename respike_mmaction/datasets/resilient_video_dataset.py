@@ -20,8 +20,6 @@ from .shared_lines import SharedLines
 from .unreadable_video_sample import UnreadableVideoSample
 from .video_reader import VideoReadError, check_video_file
 
-__all__ = ['ResilientVideoDataset']
-
 # What is known of a video; of several processes' knowledge the maximum holds.
 _UNTRIED, _GOOD, _BAD, _HANGS = range(4)
 

@@ -13,8 +13,6 @@ import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import DataLoader
 
-__all__ = ['SeededBatches', 'seed_cpu']
-
 
 def seed_cpu(*key: int) -> None:
     """Seed Python, NumPy and PyTorch's CPU generator.

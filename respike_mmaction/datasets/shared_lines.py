@@ -4,8 +4,6 @@ from multiprocessing import reduction
 from tempfile import TemporaryFile
 from typing import Any
 
-__all__ = ['SharedLines']
-
 
 class SharedLines:
     """Lines that this process and its workers append to one file.

@@ -4,8 +4,6 @@ from mmaction.structures import ActionDataSample
 
 from .annotation_file import UNLABELLED
 
-__all__ = ['UnreadableVideoSample']
-
 
 class UnreadableVideoSample(ActionDataSample):
     """Data sample of a video that counts as a wrong answer.

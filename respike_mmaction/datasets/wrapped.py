@@ -5,8 +5,6 @@ from torch.utils.data import Dataset
 
 from .resilient_video_dataset import ResilientVideoDataset
 
-__all__ = ['innermost_datasets', 'resilient_datasets']
-
 
 def innermost_datasets(dataset: Dataset) -> Iterator[Dataset]:
     """Look through the wrappers of MMEngine (Repeat-, ConcatDataset ...).

@@ -17,9 +17,6 @@ from .programs import (
 )
 from .writing import load, write
 
-__all__ = ['export_clips', 'export_steps', 'normalised', 'run_steps',
-           'scores_of_clips']
-
 _MORE = '_in'  # what goes in and comes out needs two names
 
 

@@ -10,8 +10,6 @@ from ..models.layers.int8_spike_conv import Int8SpikeConv2d
 from ..models.recognizers import ReSpikeRecognizer
 from ..residual import BRANCHES, split_clip
 
-__all__ = ['ClipProgram', 'KeyProgram', 'ResidualProgram', 'state_names']
-
 HISTORY = 'logits', 'groups'  # of a state: what a key frame needs
 
 

@@ -10,8 +10,6 @@ from torch.export import Dim
 
 from .extras import require
 
-__all__ = ['FORMATS', 'OPSETS', 'load', 'write']
-
 FORMATS = 'onnx', 'pt2', 'aoti', 'torchscript'
 OPSETS = range(18, 24)
 DYNAMIC = 'batch', 'size'

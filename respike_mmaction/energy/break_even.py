@@ -5,8 +5,6 @@ from .counter import Layer
 from .energy_models import PJ_PER_MJ, EnergyModel
 from .operations import Count
 
-__all__ = ['break_even', 'break_even_rates']
-
 
 def break_even(energy: EnergyModel, spiking: Count,
                twin_mj: float | None) -> float | None:

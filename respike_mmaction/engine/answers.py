@@ -8,8 +8,6 @@ import numpy as np
 from ..checkpoints import read_dump
 from ..datasets.annotation_file import UNLABELLED
 
-__all__ = ['Answer', 'labelled_results', 'read_answers', 'wrong_answers']
-
 
 class Answer(NamedTuple):
     """What a network said of a video.

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ['all_finite', 'first_not_finite', 'names_not_finite']
-
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether tensors hold neither NaN nor infinity.

@@ -26,8 +26,6 @@ from ..models import ReSpikeDataPreprocessor, ReSpikeRecognizer, SpikingResNet
 from ..residual import BRANCHES
 from .unwrapped import model_of, num_classes_of
 
-__all__ = ['RULES', 'inference_differs']
-
 # path, such as 'train_dataloader.dataset.pipeline', and transforms
 Pipeline = tuple[str, Sequence]
 

@@ -9,8 +9,6 @@ from mmengine.runner import BaseLoop, Runner
 
 from ..checkpoints.files import damage, newest_whole
 
-__all__ = ['RULES']
-
 
 def pointer_of_another_checkpoint(runner: Runner) -> Iterator[str]:
     """``--resume`` without a file, where ``last_checkpoint`` names none."""

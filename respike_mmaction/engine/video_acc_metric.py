@@ -15,8 +15,6 @@ from mmengine.logging import MMLogger, print_log
 
 from ..datasets.annotation_file import UNLABELLED
 
-__all__ = ['VideoAccMetric', 'confusion_matrix']
-
 SINGLE_LABEL = ('top_k_accuracy', 'mean_class_accuracy')
 MULTI_LABEL = ('mean_average_precision', 'mmit_mean_average_precision')
 

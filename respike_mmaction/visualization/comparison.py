@@ -4,8 +4,6 @@ from pathlib import Path
 
 from .figures import pyplot
 
-__all__ = ['draw_comparison']
-
 
 def draw_comparison(names: Sequence[str],
                     quantities: dict[str, Sequence[float | None]],

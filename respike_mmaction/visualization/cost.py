@@ -6,8 +6,6 @@ import numpy as np
 
 from .figures import pyplot
 
-__all__ = ['draw_fits']
-
 
 def draw_fits(fits: Sequence[dict], path: str | Path) -> None:
     """Draw cost against T, batch and area, each with its straight line.

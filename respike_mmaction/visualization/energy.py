@@ -5,8 +5,6 @@ from pathlib import Path
 from ..energy.report import label, percent
 from .figures import pyplot
 
-__all__ = ['draw_accuracy', 'draw_shares']
-
 
 def draw_shares(report: dict, path: str | Path) -> None:
     """Chart the branches' shares, a bar for each energy model.

@@ -7,8 +7,6 @@ import numpy as np
 
 from .figures import pyplot
 
-__all__ = ['draw_confusion', 'draw_curves', 'draw_firing_rates']
-
 Series = tuple[Sequence[int], Sequence[float]]
 _WRITTEN = 24  # classes up to which numbers fit into the matrix
 

@@ -9,8 +9,6 @@ from mmengine.registry import init_default_scope
 from ..residual import BRANCHES
 from .figures import pyplot
 
-__all__ = ['around_grey', 'draw_split', 'read_split']
-
 
 def read_split(config: str, video: str) -> tuple[np.ndarray, np.ndarray]:
     """Key and residual frames that the test pipeline of a config gives.

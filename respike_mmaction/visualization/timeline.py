@@ -9,8 +9,6 @@ import numpy as np
 
 from .figures import pyplot
 
-__all__ = ['annotate_video', 'draw_timeline']
-
 
 def draw_timeline(timeline: Any, classes: Sequence[str], path: str | Path,
                   title: str = '', min_score: float = 0.,

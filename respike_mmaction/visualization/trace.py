@@ -11,8 +11,6 @@ import numpy as np
 from .figures import pyplot
 from .split import around_grey
 
-__all__ = ['draw_cams', 'draw_trace', 'write_page']
-
 _SHOWN = 4  # classes of an answer
 
 

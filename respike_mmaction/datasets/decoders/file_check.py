@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ['VideoReadError', 'check_video_file', 'errors_named']
-
 
 class VideoReadError(RuntimeError):
     """A video file that cannot be read; the message names it and says why."""

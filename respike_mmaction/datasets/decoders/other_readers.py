@@ -13,8 +13,6 @@ from mmengine.logging import print_log
 
 from .pyav_reader import PyAVReader, checked_indices, stored_upright
 
-__all__ = ['DecordReader', 'TorchCodecReader']
-
 # By the matrix of tests/stress/decoding_matrix.py.
 _CONTAINERS = ('mov', 'matroska')
 _CODECS = ('h264', 'hevc', 'vp8', 'vp9', 'av1')

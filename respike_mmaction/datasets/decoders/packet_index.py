@@ -10,8 +10,6 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ['PacketIndex']
-
 # Where each packet carries the time at which its frame is shown, and each
 # makes one frame. AVI holds no times; MPEG-PS and MPEG-TS leave some out and
 # may start anywhere, ASF's belong to other frames.

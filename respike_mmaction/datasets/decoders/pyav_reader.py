@@ -14,9 +14,6 @@ from av.video.reformatter import VideoReformatter
 from .file_check import VideoReadError, errors_named
 from .packet_index import PacketIndex
 
-__all__ = ['PyAVReader', 'checked_indices', 'rgb_array',
-           'stored_upright', 'upright']
-
 _ERRORS = (av.FFmpegError, ValueError, IndexError)
 # Packets of a stream of up to so many bytes stay in memory between opening
 # and decoding; those of a longer one are read from the file again.

@@ -13,8 +13,6 @@ from mmengine.runner import Runner
 
 from ...checkpoints.files import PARTIAL
 
-__all__ = ['AtomicCheckpointHook']
-
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):

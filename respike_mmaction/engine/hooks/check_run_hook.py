@@ -13,8 +13,6 @@ from .. import pipeline_rules, resume_rules
 from ..unwrapped import model_of, num_classes_of
 from ..video_acc_metric import VideoAccMetric
 
-__all__ = ['CheckRunHook', 'check_every_run']
-
 # A rule looks at a built runner and yields one sentence a fault, which names
 # both places that disagree as their path in the config.
 Rule = Callable[[Runner], Iterator[str]]

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ..non_finite import all_finite, first_not_finite, names_not_finite
 from ..unwrapped import model_of
 
-__all__ = ['FiniteLossHook']
-
 _NAMES = ('filename', 'img_path', 'frame_dir', 'video_id')
 
 

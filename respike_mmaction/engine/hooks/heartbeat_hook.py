@@ -17,8 +17,6 @@ from mmengine.runner import Runner
 from torch.distributed import PrefixStore, Store
 from torch.distributed.distributed_c10d import _get_default_store
 
-__all__ = ['HeartbeatHook']
-
 T = TypeVar('T')
 
 

@@ -9,8 +9,6 @@ from mmengine.runner import Runner
 from ...state_dict import compare
 from ..unwrapped import model_of
 
-__all__ = ['NewClassifierHook']
-
 
 @HOOKS.register_module()
 class NewClassifierHook(Hook):

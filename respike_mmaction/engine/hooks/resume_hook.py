@@ -14,8 +14,6 @@ from ...datasets.seeded_batches import SeededBatches, seed_cpu
 from ...datasets.wrapped import resilient_datasets
 from ..unwrapped import model_of
 
-__all__ = ['ResumeHook']
-
 # What is random in a run: its seeds begin with its seed and one of these.
 _TRAIN_DATA, _VAL_DATA, _TRAIN_ITER, _VAL_EPOCH = range(4)
 

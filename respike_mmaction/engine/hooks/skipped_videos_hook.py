@@ -13,8 +13,6 @@ from mmengine.runner import Runner
 
 from ...datasets.wrapped import resilient_datasets
 
-__all__ = ['SkippedVideosHook']
-
 
 @HOOKS.register_module()
 class SkippedVideosHook(Hook):

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ...residual import BRANCHES
 
-__all__ = ['ReSpikeDataPreprocessor']
-
 
 @MODELS.register_module()
 class ReSpikeDataPreprocessor(ActionDataPreprocessor):
