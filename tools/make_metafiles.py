@@ -5,15 +5,14 @@ readers: parameters, operations and energy of a view, counted on VIDEO with
 random weights, and that nothing was trained. Run it when a config changes;
 ``--check`` writes nothing and names the configs whose figures are others.
 """
-import argparse
 import contextlib
 import io
-import sys
 from pathlib import Path
 
 import yaml
 from mmengine.config import Config
 
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.energy import measure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,9 +30,7 @@ DATASETS = dict(kinetics400='Kinetics-400', hmdb51='HMDB51', ucf101='UCF101',
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('video', help='a video file, to count on')
     parser.add_argument('--check', action='store_true')
     return parser.parse_args()
@@ -93,7 +90,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'make_metafiles.py: {error}')
+    run_tool(main)

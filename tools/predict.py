@@ -4,7 +4,6 @@ INPUT is a file, a folder, a list (.txt, .csv, .lst), the number of a camera,
 or an address (rtsp://, http://, file://). CONFIG may be left out where the
 checkpoint holds one, as those of publish_model.py and of every training do.
 """
-import argparse
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -28,15 +27,14 @@ from respike_mmaction.apis import (
     write_segments,
 )
 from respike_mmaction.apis.sources import is_live
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.visualization import annotate_video, draw_timeline
 
 CONFIGS = '.py', '.json', '.yaml', '.yml'  # what MMEngine reads
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('words', nargs='+', metavar='INPUT... [CONFIG.py] '
                         'CHECKPOINT')
     parser.add_argument('--root', help='folder of the paths in lists '
@@ -231,7 +229,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'predict.py: {error}')
+    run_tool(main)

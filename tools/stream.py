@@ -4,22 +4,20 @@ INPUT is the number of a camera, an address (rtsp://, http://), or a file,
 which is played in real time. An answer after every frame; frames that the
 network is not in time for are dropped and counted. Ctrl-C ends it.
 """
-import argparse
 import sys
 from pathlib import Path
 
 import torch
 
 from respike_mmaction.apis import FrameSource, LiveStream, Span, load_trained
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.datasets.video_reader import VideoReadError
 
 CONFIGS = '.py', '.json', '.yaml', '.yml'  # what MMEngine reads
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('input', metavar='INPUT')
     parser.add_argument('words', nargs='+', metavar='[CONFIG.py] CHECKPOINT')
     parser.add_argument('--label-map', help='names of the classes, one a line '
@@ -99,7 +97,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except (FileNotFoundError, ValueError, VideoReadError) as error:
-        sys.exit(f'stream.py: {error}')
+    run_tool(main, VideoReadError)

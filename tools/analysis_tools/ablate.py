@@ -11,7 +11,6 @@ again goes on where it stopped: runs that are whole are not repeated, those
 that failed are. ``OUT/results.md``, ``.json`` and ``.png`` are written
 after every run.
 """
-import argparse
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from respike_mmaction.apis import ablation_table, gather_runs, last_accuracy
+from respike_mmaction.command_line import make_parser
 from respike_mmaction.visualization import draw_accuracy
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -32,9 +32,7 @@ THREADS = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('configs', nargs='+')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--out-dir', type=Path, default='work_dirs/ablation')

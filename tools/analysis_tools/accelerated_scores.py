@@ -3,8 +3,6 @@
 Answers, scores and spikes of a trained network on the videos of its test set,
 against those of the same network in float32: by mode, and by layer.
 """
-import argparse
-import sys
 
 import numpy as np
 import torch
@@ -14,14 +12,13 @@ from mmengine.config import Config
 from rich.progress import track
 
 from respike_mmaction.apis import accelerate, load_trained
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.energy.clips import read_videos
 from respike_mmaction.models.neurons import BaseNeuron
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--videos', type=int, default=50, help='of the test '
@@ -113,7 +110,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'accelerated_scores.py: {error}')
+    run_tool(main)

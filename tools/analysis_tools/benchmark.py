@@ -36,6 +36,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 
 from respike_mmaction.apis import accelerate
+from respike_mmaction.command_line import make_parser
 from respike_mmaction.visualization import draw_comparison, draw_fits
 
 MIB = 2**20
@@ -49,9 +50,7 @@ ACCELERATED = {
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config with a ReSpikeRecognizer')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
     parser.add_argument(

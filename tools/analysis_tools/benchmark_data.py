@@ -15,7 +15,6 @@ machine hardly disturb.
 Videos are generated (340x256, h264 of 10 s, key frame every 250 frames as
 x264 has it, textured and moving), or given with ``--videos``.
 """
-import argparse
 import random
 import statistics
 import tempfile
@@ -34,14 +33,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import respike_mmaction  # noqa: F401  (registers the transforms)
+from respike_mmaction.command_line import make_parser
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
 NUM_FRAMES = 16
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('--datasets', nargs='+',
                         default=['hmdb51', 'kinetics400'])
     parser.add_argument('--workers', type=int, nargs='+', default=[1, 2])

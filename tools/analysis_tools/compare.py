@@ -4,9 +4,7 @@ One table and one picture of accuracy, parameters, MACs, synaptic operations,
 energy, latency and speed, all measured here and in turn on the videos of each
 config's test set. The networks may be any of MMAction2's.
 """
-import argparse
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from mmengine.config import Config
 from rich.progress import track
 
 from respike_mmaction.apis import load_trained
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.energy import measure
 from respike_mmaction.energy.clips import is_correct, read_videos
 from respike_mmaction.engine import labelled_results
@@ -24,9 +23,7 @@ from respike_mmaction.visualization import draw_comparison
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('networks', nargs='+', metavar='CONFIG CHECKPOINT')
     parser.add_argument('--videos', type=int, default=16, help='of each test '
                         'set, evenly spread (default: 16)')
@@ -144,7 +141,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'compare.py: {error}')
+    run_tool(main)

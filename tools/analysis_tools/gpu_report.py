@@ -3,7 +3,6 @@
 For each recipe: the recognizer eager, in channels_last and compiled, its
 ReLU floor, and the same network run step by step, all in turn in one run.
 """
-import argparse
 import json
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from measure import (
 )
 from step_by_step import StepByStep
 
+from respike_mmaction.command_line import make_parser
+
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = dict(
     kinetics400=('respike_imagenet-pretrained-r50-sr18_8xb16-1x1x16-s2-100e_'
@@ -32,9 +33,7 @@ RECIPES = dict(
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('--recipes', nargs='+', choices=RECIPES,
                         default=list(RECIPES))
     parser.add_argument('--amp', nargs='+', choices=['fp16', 'bf16'],

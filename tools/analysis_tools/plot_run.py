@@ -4,12 +4,11 @@ Beside the newest log go ``curves.png`` (loss, accuracy, learning rate),
 ``firing_rates.png``, where ``FiringRateHook`` was on, and, of what
 ``test.py --dump`` wrote, ``confusion_matrix.png``, normalised by class.
 """
-import argparse
-import sys
 from pathlib import Path
 
 from respike_mmaction.annotations import read_label_map
 from respike_mmaction.apis import read_scalars, series
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.engine import labelled_results
 from respike_mmaction.engine.video_acc_metric import confusion_matrix
 from respike_mmaction.visualization import (
@@ -25,9 +24,7 @@ NAMES = {'top1_acc': 'training, top-1', 'acc/top1': 'validation, top-1',
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('work_dir', type=Path, help='of a training')
     parser.add_argument('--dump', help='what test.py --dump wrote')
     parser.add_argument('--label-map', help='names of the classes, one a line '
@@ -97,7 +94,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'plot_run.py: {error}')
+    run_tool(main)

@@ -3,16 +3,14 @@
 The worst is the one whose class got most more than the true class. Of a list
 without labels all answers are printed, in its order.
 """
-import argparse
 
 from respike_mmaction.annotations import read_label_map
+from respike_mmaction.command_line import make_parser
 from respike_mmaction.engine import read_answers, wrong_answers
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('dump', help='what test.py --dump wrote (.pkl)')
     parser.add_argument('label_file', nargs='?',
                         help='class names, one a line (default: numbers)')

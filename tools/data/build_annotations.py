@@ -18,7 +18,6 @@ Lists are written to ``--out`` (default ``data/<name>``), where the configs
 look for them, unless something is wrong; then all that is wrong is printed.
 ``build_annotations.py folder --help`` tells the options of one's own videos.
 """
-import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -44,6 +43,7 @@ from respike_mmaction.annotations import (
     write_lists,
 )
 from respike_mmaction.annotations.training_config import KEY_BRANCHES
+from respike_mmaction.command_line import make_parser
 from respike_mmaction.datasets.annotation_file import UNLABELLED
 from respike_mmaction.datasets.video_reader import DECODERS
 
@@ -134,9 +134,7 @@ def folder_options(parser):
 
 
 def parse_args(args=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     datasets = parser.add_subparsers(dest='dataset', required=True)
     for dataset, source in SOURCES.items():
         sub = datasets.add_parser(dataset, help=f'SOURCE: {source}')

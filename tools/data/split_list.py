@@ -5,18 +5,16 @@ r"""Hold back a part of a training list, to choose settings on.
 ``--cfg-options ann_file_train=..._fit.txt ann_file_val=..._held.txt`` until
 all is chosen, then once with the whole list and the test list.
 """
-import argparse
 import sys
 from pathlib import Path
 
 from respike_mmaction.annotations import Video, hold_out
+from respike_mmaction.command_line import make_parser
 from respike_mmaction.datasets.annotation_file import read_annotations
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('list', type=Path, help='lines "path label"')
     parser.add_argument('--held', type=float, default=.25,
                         help='share to hold back (default: 0.25)')

@@ -3,7 +3,6 @@
 Writes it in each format, runs it beside the network itself on the same
 clips in turn, and prints differences, file sizes and speed.
 """
-import argparse
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from export_onnx import SUFFIXES, clips_of, size_of
 from mmengine.config import Config
 
 from respike_mmaction.apis import accelerate, load_trained
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.deployment import (
     ClipProgram,
     export_clips,
@@ -29,9 +29,7 @@ from measure import machine, print_table  # noqa: E402
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--videos', nargs='+', default=[],
@@ -133,7 +131,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        sys.exit(f'compare_exports.py: {error}')
+    run_tool(main, ImportError)

@@ -5,8 +5,6 @@ torch.export program, ``aoti`` one compiled by AOTInductor for this machine,
 ``torchscript`` a trace. What was written is read back and compared with the
 network, on clips of ``--videos`` where they are given.
 """
-import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +12,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 
 from respike_mmaction.apis import load_trained, read_clip
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.deployment import (
     FORMATS,
     OPSETS,
@@ -30,9 +29,7 @@ TOLERANCE = 1e-3  # of a score; a spike at its threshold may fall either way
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('--num_frames', type=int, help='of a clip, a multiple '
@@ -131,7 +128,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        sys.exit(f'export_onnx.py: {error}')
+    run_tool(main, ImportError)

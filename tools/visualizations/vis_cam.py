@@ -4,20 +4,17 @@ A row a stage: over key frames the maps of the key branch, over the others
 those of the spiking branch. MMAction2's own script does its other networks:
 ``tools/upstream.py visualizations/vis_cam.py``.
 """
-import argparse
-import sys
 from pathlib import Path
 
 from vis_respike import add_input, out_path, read_input
 
 from respike_mmaction.apis import grad_cam
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.visualization import draw_cams
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     add_input(parser, 'work_dirs/vis_cam')
     args = parser.parse_intermixed_args(argv)
     network, label, frames = read_input(args)
@@ -30,7 +27,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'vis_cam.py: {error}')
+    run_tool(main)

@@ -5,11 +5,10 @@
 and firing rates of each stage and step, where positions attend in the key
 frame, the answer and the energy of every frame.
 """
-import argparse
-import sys
 from pathlib import Path
 
 from respike_mmaction.apis import load_trained, read_clip, trace_clip
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.models.recognizers import ReSpikeRecognizer
 from respike_mmaction.visualization import draw_trace, write_page
 
@@ -57,9 +56,7 @@ def title_of(args, answer):
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     add_input(parser, 'work_dirs/vis_respike')
     parser.add_argument('--stage', help='whose attention the picture shows '
                         '(default: stage3, or the last that is fused)')
@@ -87,7 +84,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'vis_respike.py: {error}')
+    run_tool(main)
