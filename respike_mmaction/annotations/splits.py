@@ -11,14 +11,10 @@ from .lists import Lists, Video, class_folders, videos_below
 KINETICS_CLASSES = 400
 
 
-def _labels(classes: Sequence[str]) -> dict[str, int]:
-    # MMAction2 has users rename 'air drumming' to 'air_drumming'
-    return {name.replace('_', ' '): i for i, name in enumerate(classes)}
-
-
 def _from_folders(root: Path, paths: Iterable[str],
                   classes: Sequence[str]) -> list[Video]:
-    labels = _labels(classes)
+    # MMAction2 has users rename 'air drumming' to 'air_drumming'
+    labels = {name.replace('_', ' '): i for i, name in enumerate(classes)}
     videos = []
     for path in paths:
         name = path.split('/')[0].replace('_', ' ')

@@ -1,6 +1,7 @@
 """Frames of a camera, a stream or a played file, dropped rather than late."""
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -182,21 +183,13 @@ class LiveFrames:
             self._put(self.source.rgb(frame))
 
     def _put(self, frame: np.ndarray) -> None:
-        if not self._drops:
-            return self._put_waiting(frame)
-        while True:
-            try:
-                return self._queue.put_nowait(frame)
-            except Full:
-                try:
-                    self._queue.get_nowait()
-                    self.dropped += 1
-                except Empty:  # it was taken in between
-                    pass
+        while self._drops and self._queue.full():
+            with suppress(Empty):  # it may be taken in between
+                self._queue.get_nowait()
+                self.dropped += 1
+        self._put_waiting(frame)  # nobody else puts: there is room now
 
     def _put_waiting(self, item: np.ndarray | Exception | None) -> None:
         while not self._stop.is_set():
-            try:
+            with suppress(Full):
                 return self._queue.put(item, timeout=_PATIENCE)
-            except Full:
-                pass

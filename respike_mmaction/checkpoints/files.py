@@ -98,8 +98,5 @@ def newest_whole(paths: Iterable[Path]) -> Path | None:
     Returns:
         Path | None: The newest that is whole, if there is one.
     """
-    for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns,
-                       reverse=True):
-        if not damage(path):
-            return path
-    return None
+    newest = sorted(paths, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    return next((path for path in newest if not damage(path)), None)

@@ -121,18 +121,12 @@ def simulate(graph: Any, frames: Tensor,
                          f'of {tuple(SIMULATORS)}')
     network = SIMULATORS[simulator](graph)
     spikes: dict[str, list[Tensor]] = {}
-
-    def keep(name: str) -> Callable:
-
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            output = output[0] if isinstance(output, tuple) else output
-            spikes.setdefault(name, []).append(output)
-
-        return hook
-
     for name, module in network.named_modules():
         if _is_neuron(name):
-            module.register_forward_hook(keep(name))
+            module.register_forward_hook(
+                lambda _, args, out, name=name: spikes.setdefault(
+                    name, []).append(out[0] if isinstance(out, tuple) else
+                                     out))
     maps, state = [], None
     with torch.no_grad():
         for frame in frames.unbind(1):
@@ -174,19 +168,17 @@ def record(backbone: SpikingResNet, call: Callable[[], Any],
     """
     tensors: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable:
-
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            output = output[0] if isinstance(output, tuple) else output
-            for which, x in (('', output), ('input of ', args[0])):
-                tensors[which + name] = x.unflatten(
-                    0, (-1, backbone.num_steps)).clone()
-
-        return hook
+    def keep(name: str, x: Tensor, output: Any) -> None:
+        output = output[0] if isinstance(output, tuple) else output
+        for key, value in ((name, output), (f'input of {name}', x)):
+            tensors[key] = value.unflatten(
+                0, (-1, backbone.num_steps)).clone()
 
     stages = [f'layer{i}' for i in range(1, 5)]
     handles = [
-        module.register_forward_hook(keep(name.replace('.', '_') or 'all'))
+        module.register_forward_hook(
+            lambda _, args, output, name=name: keep(
+                name.replace('.', '_') or 'all', args[0], output))
         for name, module in backbone.named_modules()
         if name in ('', *stages) or isinstance(module, BaseNeuron)
     ]
