@@ -15,6 +15,4 @@ config_references.install()
 from . import datasets, engine, models  # noqa: E402
 from .version import __version__  # noqa: E402
 
-engine.hooks.check_every_run()
-
 __all__ = ['__version__', 'compat', 'datasets', 'engine', 'models']

@@ -27,9 +27,10 @@ def apply() -> None:
 
 
 def mend_default_hooks() -> None:
-    """Let ``default_hooks.NAME=None`` remove a hook, as MMEngine documents.
+    """Give every runner a ``CheckRunHook``; let a config remove any hook.
 
-    MMEngine asserts unless the hook is one of its own six.
+    MMEngine documents ``default_hooks.NAME=None`` and asserts unless the hook
+    is one of its own six.
     """
     from mmengine.runner import Runner
     own = ('runtime_info', 'timer', 'sampler_seed', 'logger',
@@ -39,10 +40,10 @@ def mend_default_hooks() -> None:
 
         def register_default_hooks(self: Any,
                                    hooks: dict | None = None) -> None:
-            upstream(self, {
-                name: hook for name, hook in (hooks or {}).items()
-                if hook is not None or name in own
-            })
+            from .engine.hooks import CheckRunHook
+            hooks = {'check_run': CheckRunHook(), **(hooks or {})}
+            upstream(self, {name: hook for name, hook in hooks.items()
+                            if hook is not None or name in own})
 
         return register_default_hooks
 

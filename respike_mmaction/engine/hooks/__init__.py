@@ -1,7 +1,7 @@
 """Hooks."""
 from .accelerate_hook import AccelerateHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
-from .check_run_hook import CheckRunHook, check_every_run
+from .check_run_hook import CheckRunHook
 from .finite_loss_hook import FiniteLossHook
 from .firing_rate_hook import FiringRateHook
 from .heartbeat_hook import HeartbeatHook
@@ -12,5 +12,5 @@ from .skipped_videos_hook import SkippedVideosHook
 __all__ = [
     'AccelerateHook', 'AtomicCheckpointHook', 'CheckRunHook', 'FiniteLossHook',
     'FiringRateHook', 'HeartbeatHook', 'NewClassifierHook', 'ResumeHook',
-    'SkippedVideosHook', 'check_every_run'
+    'SkippedVideosHook'
 ]

@@ -1,6 +1,5 @@
 """Faults of a run that its config shows, told before the first batch."""
 from collections.abc import Callable, Iterator
-from functools import wraps
 
 from mmaction.datasets import BaseActionDataset
 from mmaction.registry import HOOKS
@@ -96,18 +95,3 @@ class CheckRunHook(Hook):
             raise ValueError('\n  '.join([
                 f'{runner.cfg.filename or "the config"} does not fit (no '
                 'check with default_hooks.check_run=None):', *faults]))
-
-
-def check_every_run() -> None:
-    """Give every runner made from now on a :class:`CheckRunHook`."""
-    upstream = Runner.register_default_hooks
-    if hasattr(upstream, '_checks_run'):
-        return
-
-    @wraps(upstream)
-    def register_default_hooks(self: Runner,
-                               hooks: dict | None = None) -> None:
-        upstream(self, {'check_run': CheckRunHook(), **(hooks or {})})
-
-    setattr(register_default_hooks, '_checks_run', True)  # noqa: B010
-    Runner.register_default_hooks = register_default_hooks
