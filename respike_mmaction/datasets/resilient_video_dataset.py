@@ -2,9 +2,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from mmengine import dist
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
+from ..daemon import in_daemon
 from .annotation_file import read_annotations
 from .shared_lines import SharedLines
 from .unreadable_video_sample import UnreadableVideoSample
@@ -301,17 +300,9 @@ class ResilientVideoDataset(VideoDataset):
         """Read a video; give up, and leave the thread alone, if it hangs."""
         if self.decode_timeout is None:
             return self._run_reading_steps(idx, path)
-        future: Future[dict | None] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(self._run_reading_steps(idx, path))
-            except BaseException as error:
-                future.set_exception(error)
-
-        Thread(target=run, daemon=True).start()
+        reading = in_daemon(lambda: self._run_reading_steps(idx, path))
         try:
-            return future.result(self.decode_timeout)
+            return reading.result(self.decode_timeout)
         except FutureTimeoutError:
             raise _VideoHangsError(
                 f'{path}: still being decoded after {self.decode_timeout} '

@@ -3,7 +3,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from threading import Event, Thread
@@ -16,6 +15,8 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed import PrefixStore, Store
 from torch.distributed.distributed_c10d import _get_default_store
+
+from ...daemon import in_daemon
 
 T = TypeVar('T')
 
@@ -128,15 +129,7 @@ class HeartbeatHook(Hook):
         Its host may be the one that is stopped, at any time, the first
         connection included: no answer, and no error.
         """
-        answer: Future = Future()
-
-        def run() -> None:
-            try:
-                answer.set_result(ask())
-            except BaseException as error:
-                answer.set_exception(error)
-
-        Thread(target=run, daemon=True).start()
+        answer = in_daemon(ask)
         for _ in range(self.missed):
             with suppress(FutureTimeoutError):
                 return answer.result(self.interval)
