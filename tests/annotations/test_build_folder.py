@@ -305,8 +305,8 @@ def test_the_config_trains_and_tests(root, tool, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('args, reason', [
-    (['--num-frames', '10'], 'num_frames=10 and stride=4'),
-    (['--stride', '1'], 'num_frames=16 and stride=1'),
+    (['--num-frames', '10'], 'num_frames=10 is not allowed with stride=4'),
+    (['--stride', '1'], 'stride=1 is not allowed'),
     (['--size', '0'], 'size must be positive, but got 0'),
     (['--flip-ratio', '2'], r'flip_ratio must be in \[0, 1\], but got 2'),
 ])
