@@ -163,28 +163,14 @@ def energy_per_frame(model: ReSpikeRecognizer,
         average; nan where there is none.
     """
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for step in counted_steps(model, frames):
-        found[step.kind].append(step.energy)
+    for _, kind, energy in counted_steps(model, frames):
+        found[kind].append(energy)
     return {kind: float(np.mean(values)) if values else np.nan
             for kind, values in found.items()}
 
 
-class CountedStep(NamedTuple):
-    """A frame of a stream, and what it cost.
-
-    Attributes:
-        answer (Answer): After the frame.
-        kind (str): ``'key'`` or ``'residual'``.
-        energy (float): mJ a stream.
-    """
-
-    answer: Answer
-    kind: str
-    energy: float
-
-
 def counted_steps(model: ReSpikeRecognizer,
-                  frames: Tensor) -> Iterator[CountedStep]:
+                  frames: Tensor) -> Iterator[tuple[Answer, str, float]]:
     """Answer frame by frame with the operations counted.
 
     Args:
@@ -192,12 +178,13 @@ def counted_steps(model: ReSpikeRecognizer,
         frames (Tensor): (N, T, C, H, W) uint8.
 
     Yields:
-        CountedStep: One of each frame.
+        tuple: Of each frame the answer, what it was, ``'key'`` or
+        ``'residual'``, and its energy in mJ a stream.
     """
     stream, state = StreamingRecognizer(model), None
     for frame in frames.unbind(1):
         with OperationCounter(model) as counter:
             answer, state = stream.step(frame, state)
         count = sum(counter.layers.values(), Count())
-        yield CountedStep(answer, KINDS[int(state['position'][0] != 1)],
-                          ENERGY.compute(count) / len(frames))
+        yield (answer, KINDS[int(state['position'][0] != 1)],
+               ENERGY.compute(count) / len(frames))

@@ -158,11 +158,13 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5) -> Trace:
     if not isinstance(model, ReSpikeRecognizer):
         raise ValueError(f'{type(model).__name__} is not allowed: a '
                          'ReSpikeRecognizer is traced')
-    record, found = _Record(model), []
+    record = _Record(model)
+    scores, energies = [], []
     with ExitStack() as hooks:
         record.hook(hooks)
-        for step in counted_steps(model, frames):
-            found.append(step)
+        for answer, _, energy in counted_steps(model, frames):
+            scores.append(answer.scores[0].double().cpu().numpy())
+            energies.append(energy)
             record.end_frame()
     clip = frames[0].numpy()
     _, residuals = split_clip(clip, model.stride, model.reference)
@@ -171,9 +173,8 @@ def trace_clip(model: Any, frames: Tensor, gamma: float = .5) -> Trace:
         frames=clip.transpose(0, 2, 3, 1),
         residuals=groups.reshape(clip.shape).transpose(0, 2, 3, 1),
         steps=np.arange(len(clip)) % model.stride,
-        scores=np.stack([step.answer.scores[0].double().cpu().numpy()
-                         for step in found]),
-        energy=np.array([step.energy for step in found]),
+        scores=np.stack(scores),
+        energy=np.array(energies),
         energy_model=ENERGY.name,
         rates={name: np.array([
             np.nan if spikes is None else spikes.float().mean().item()
