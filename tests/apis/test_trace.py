@@ -22,6 +22,7 @@ LENGTH, STRIDE = 8, 4
 
 @pytest.fixture(scope='module')
 def model():
+    torch.manual_seed(0)
     return build(cls_head=dict(MODEL['cls_head'], average_clips='score'))
 
 
