@@ -89,6 +89,18 @@ def test_both_mmcv_installed_warns(monkeypatch, recwarn, installed):
     assert len(said) == (len(installed) == 2)
 
 
+@pytest.mark.parametrize('installed, operators, told', [
+    ('mmcv', False, True), ('mmcv', True, False),
+    ('mmcv-lite', False, False)])
+def test_mmcv_without_its_operators_warns(monkeypatch, recwarn, installed,
+                                          operators, told):
+    monkeypatch.setattr(compat, '_is_installed', installed.__eq__)
+    monkeypatch.setattr(compat, 'find_spec', lambda name: operators or None)
+    compat.require_mmcv()
+    said = [w for w in recwarn if 'MMCV_WITH_OPS=1' in str(w.message)]
+    assert len(said) == told
+
+
 def test_is_installed():
     assert compat._is_installed('mmaction2')
     assert not compat._is_installed('no-such-distribution')
