@@ -29,6 +29,7 @@ SWITCHES = {
     'stride-16': {'model.stride': 16},
     'recipe-plus': {'lr': 1e-3, 'model.cls_head.branch_loss_weight': 1.,
                     'model.backbone.pretrained': 'resnet18.pth',
+                    'model.backbone.norm_statistics': 'shared',
                     'optim_wrapper.paramwise_cfg.norm_decay_mult': 0},
     'late': {'model.cls_head.fused_stages': (),
              'model.cls_head.branch_loss_weight': 1.},

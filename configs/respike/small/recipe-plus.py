@@ -1,10 +1,11 @@
 # What makes the spiking branch learn (docs/evidence.md): ImageNet weights for
-# its convolutions, a loss for each half of the classifier, a higher learning
-# rate, no decay of norms and biases.
+# its convolutions, BatchNorm statistics of all steps, as in evaluation, a
+# loss for each half of the classifier, a higher learning rate, no decay of
+# norms and biases.
 _base_ = 'respike.py'
 lr = 1e-3
 model = dict(
-    backbone=dict(pretrained='${pretrained}'),
+    backbone=dict(pretrained='${pretrained}', norm_statistics='shared'),
     cls_head=dict(branch_loss_weight=1.))
 optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
