@@ -41,7 +41,7 @@ def seed():
     random.seed(0)
 
 
-@pytest.fixture(autouse=True, scope='session')
+@pytest.fixture(autouse=True)
 def default_scope():
-    """Models build as they do from a config."""
+    """Models build as they do from a config, whatever a run left behind."""
     init_default_scope('mmaction')

@@ -1,7 +1,8 @@
 # recipe_plus on HMDB-51, what makes the spiking branch learn
 # (docs/evidence.md): AdamW, warm-up, clipped gradients, no decay of norms and
 # biases, ImageNet weights for both branches, BatchNorm statistics of all
-# steps, as in evaluation, a loss for each half of the classifier. Half precision by train.py --amp.
+# steps, as in evaluation, a loss for each half of the classifier.
+# Half precision by train.py --amp.
 _base_ = [
     '../_base_/models/respike_r18.py', '../_base_/datasets/hmdb51.py',
     '../_base_/schedules/adamw_cosine_30e.py',

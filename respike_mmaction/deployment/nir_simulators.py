@@ -114,11 +114,17 @@ def simulate(graph: Any, frames: Tensor,
 
     Raises:
         ImportError: If the library is not installed.
-        ValueError: If it is unknown, or cannot run the neurons.
+        ValueError: If it is unknown, or cannot run the neurons, or the frames
+            are of another size than the graph.
     """
     if simulator not in SIMULATORS:
         raise ValueError(f'simulator={simulator!r} is not allowed: it is one '
                          f'of {tuple(SIMULATORS)}')
+    expected = tuple(graph.nodes['input'].input_type['input'].tolist())
+    if tuple(frames.shape[2:]) != expected:
+        raise ValueError(f'maps of {tuple(frames.shape[2:])} (C, H, W) do not '
+                         f'fit the graph, which takes {expected}: its '
+                         'image_size is that of the frames')
     network = SIMULATORS[simulator](graph)
     spikes: dict[str, list[Tensor]] = {}
     for name, module in network.named_modules():

@@ -1,5 +1,6 @@
 """NIR graphs against the network itself, in the simulators at hand."""
 import runpy
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -192,13 +193,17 @@ def test_a_pooled_shortcut_is_one_convolution():
     np.testing.assert_allclose(node.bias, 1, rtol=1e-6)
 
 
-def test_tool_writes_reads_and_compares(root, tmp_path, capsys):
+def test_tool_writes_reads_and_compares(root, tmp_path, capsys, monkeypatch):
+    """On frames of the config's size, or says that they do not fit."""
+    monkeypatch.syspath_prepend(str(root / 'tools/deployment'))
     write_video(tmp_path / 'video.mp4')
-    config().dump(tmp_path / 'config.py')
+    cfg = config()
+    cfg.clip = dict(size=32)
+    cfg.dump(tmp_path / 'config.py')
     tool = runpy.run_path(str(root / 'tools/deployment/export_nir.py'))
     words = [str(tmp_path / 'config.py'),
              str(write_checkpoint(tmp_path / 'checkpoint.pth')),
-             '--image_size', '32', '32', '--output_file',
+             '--output_file',
              str(tmp_path / 'out/net.nir'), '--video',
              str(tmp_path / 'video.mp4')]
     tool['main'](words)
@@ -206,3 +211,9 @@ def test_tool_writes_reads_and_compares(root, tmp_path, capsys):
         f'net_stage{i}.nir' for i in range(1, 5)]
     printed = capsys.readouterr().out
     assert 'stay on the host' in printed and 'net_stage4.nir' in printed
+    assert 'do not fit the graph' not in printed
+    tool['main']([*words, '--image_size', '64'])
+    printed = capsys.readouterr().out
+    for simulator in SIMULATORS:
+        if find_spec(simulator):
+            assert f'{simulator}: not run (maps of (3, 32, 32)' in printed

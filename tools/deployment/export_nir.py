@@ -6,7 +6,9 @@ are read back, run in every installed simulator, and compared.
 import argparse
 from pathlib import Path
 
+from export_onnx import size_of
 from mmaction.utils import get_str_type
+from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from respike_mmaction.apis import load_trained
@@ -29,8 +31,9 @@ def parse_args(argv=None):
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument(
-        '--image_size', type=int, nargs=2, default=(224, 224),
-        metavar=('H', 'W'), help='of a frame (default: 224 224)')
+        '--image_size', type=int, nargs='+', metavar='N',
+        help="height and width of a frame, or one number (default: the "
+        "config's clip.size, or 224)")
     parser.add_argument(
         '--output_file', default='respike.nir',
         help='file to write; NAME_stage1.nir to NAME_stage4.nir for a '
@@ -79,14 +82,15 @@ def compare_on(network, graphs, by_stage, videos):
 def main(argv=None):
     args = parse_args(argv)
     nir = require('nir', 'nir')
-    network = load_trained(args.checkpoint, args.config)
+    cfg = Config.fromfile(args.config)
+    network = load_trained(args.checkpoint, cfg)
     model = network.model
     if not isinstance(model.backbone, SpikingResNet):
         raise SystemExit(
             f'{args.config}: its backbone {get_str_type(type(model.backbone))}'
             ' cannot be exported to NIR; it takes a SpikingResNet')
     by_stage = isinstance(model, ReSpikeRecognizer)
-    graphs = to_nir(model.backbone, args.image_size, by_stage)
+    graphs = to_nir(model.backbone, size_of(args, cfg), by_stage)
     output = Path(args.output_file)
     output.parent.mkdir(parents=True, exist_ok=True)
     paths = [output]
