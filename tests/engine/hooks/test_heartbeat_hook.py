@@ -15,11 +15,11 @@ def work(rank, folder, address, stops, late):
     """Count, be busy for longer than others wait, then stop."""
     dist.destroy_process_group()  # meet as torchrun does, not at a file
     dist.init_process_group('gloo', address, rank=rank, world_size=2)
-    hook = HeartbeatHook(interval=.25, missed=10)
+    hook = HeartbeatHook(interval=.5, missed=10)
     for run in range(2):  # train() and test() of one runner
         hook.before_run(None)
         if run == rank == 1:
-            time.sleep(3.5)
+            time.sleep(6)
         dist.barrier()
         hook.after_run(None)
     (folder / str(rank)).touch()
