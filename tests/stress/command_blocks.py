@@ -53,7 +53,10 @@ CHANGES = (
      '--cfg-options max_epochs=1 clip.size=32'),
     (r'ablate\.py .*as1$', '$', ' --cfg-options max_epochs=1 clip.size=32'),
     (r'SMALL_DATA=', 'msr_action3d', 'motion8'),
-    (r'compare_exports\.py', r'\*\.mp4', 'a.mp4 b.mp4 --out out/exports'),
+    (r'compare_exports\.py', r'\*\.mp4', 'a.mp4 b.mp4'),
+    # what the README's commands wrote under the same names
+    (r'folder my_videos', '^', 'rm -r data/mine configs/respike/mine.py && '),
+    (r'publish_model\.py work_dirs', '^', 'rm mine_*.pth && '),
     (r'\[CHECKPOINT\]', r'\[CHECKPOINT\].*', 'CHECKPOINT --videos 1'),
     (r'DATE-HASH', r'mine_DATE-HASH\.pth', '$(ls mine_*.pth)'),
     (r'(?<!ls )mine_\*\.pth', r'mine_\*\.pth', '$(ls mine_*.pth)'),
