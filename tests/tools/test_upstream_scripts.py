@@ -201,7 +201,7 @@ SCONTROL = """#!/usr/bin/env bash
 
 
 def test_slurm(place, root, config, checkpoint, predictions):
-    """Our scripts under a stub of srun, in two processes."""
+    """Our scripts under a stub of srun, in two processes, with --amp."""
     for name, script in dict(srun=SRUN, scontrol=SCONTROL).items():
         path = place / 'slurm' / name
         path.parent.mkdir(exist_ok=True)
@@ -213,7 +213,8 @@ def test_slurm(place, root, config, checkpoint, predictions):
                               str(Path(sys.executable).parent),
                               os.environ['PATH']]))
     out = run(place, root / 'tools/slurm_train.sh', 'part', 'job', config,
-              '--work-dir', 'slurm work', *SMALL, 'train_cfg.max_epochs=1',
+              '--work-dir', 'slurm work', '--amp', *SMALL,
+              'train_cfg.max_epochs=1',
               'train_dataloader.batch_size=2', **env)
     assert ('srun -p part --job-name=job --gres=gpu:2 --ntasks=2 '
             '--ntasks-per-node=2 --cpus-per-task=5 --kill-on-bad-exit=1 '
@@ -221,6 +222,10 @@ def test_slurm(place, root, config, checkpoint, predictions):
     assert 'Distributed launcher: slurm' in out
     state = torch.load(place / 'slurm work/epoch_1.pth')
     assert state['meta']['iter'] == 2  # 8 videos, 2 at a time in each of 2
+    assert "type='AmpOptimWrapper'" in state['meta']['cfg']
+    assert all(value.dtype in (torch.float32, torch.int64)
+               and value.isfinite().all()
+               for value in state['state_dict'].values())
     run(place, root / 'tools/slurm_test.sh', 'part', 'job', config,
         checkpoint, '--work-dir', 'slurm work/test', '--dump', 'slurm.pkl',
         *SMALL, **env)
