@@ -17,7 +17,7 @@ auto_scale_lr = dict(base_batch_size=32)
 model = dict(
     stride='${clip.stride}',
     num_frames='${clip.num_frames}',
-    key_backbone=dict(pretrained='${pretrained}', norm_statistics='shared'),
+    key_backbone=dict(pretrained='${pretrained}'),
     backbone=dict(pretrained='${pretrained}', norm_statistics='shared'),
     cls_head=dict(num_classes='${num_classes}', branch_loss_weight=1.))
 optim_wrapper = dict(
