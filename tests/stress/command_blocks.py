@@ -52,6 +52,8 @@ CHANGES = (
     (r'ablate\.py .*--vary', r'--cfg-options .*held.txt',
      '--cfg-options max_epochs=1 clip.size=32'),
     (r'ablate\.py .*as1$', '$', ' --cfg-options max_epochs=1 clip.size=32'),
+    (r'RESNET18=weights', r'weights\.pth', 'resnet18-f37072fd.pth'),
+    (r'split=AS1', 'split=AS1', 'max_epochs=1 clip.size=32'),
     (r'SMALL_DATA=', 'msr_action3d', 'motion8'),
     (r'compare_exports\.py', r'\*\.mp4', 'a.mp4 b.mp4'),
     # what the README's commands wrote under the same names
