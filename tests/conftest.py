@@ -41,7 +41,10 @@ def seed():
     random.seed(0)
 
 
-@pytest.fixture(autouse=True)
-def default_scope():
-    """Models build as they do from a config, whatever a run left behind."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Models build as they do from a config, whatever a run left behind.
+
+    Before the fixtures of a test, so that those of a module build too.
+    """
     init_default_scope('mmaction')

@@ -16,7 +16,6 @@ When a golden test fails:
    authors' network. A relative difference near 1e-7 means that something
    computes in float32.
 """
-import importlib.util
 import re
 import sys
 
@@ -34,6 +33,7 @@ from respike_mmaction.checkpoints.published import (
     read_state_dict,
     to_published,
 )
+from tests.scripts import load_script
 
 from . import processes
 from .published import GOLDEN, frames, golden, state_dict
@@ -262,11 +262,8 @@ def test_the_fusion_made_anew_has_the_dtype_of_the_rest():
 
 
 @pytest.mark.parametrize('downsample', [True, False])
-def test_the_report_says_how_downsampling_was_told(downsample, root, capsys):
-    path = root / 'tools/convert/convert_respike_checkpoint.py'
-    spec = importlib.util.spec_from_file_location('convert', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_the_report_says_how_downsampling_was_told(downsample, capsys):
+    tool = load_script('convert/convert_respike_checkpoint')
     conversion = Conversion(PublishedModel(18, downsample, 32, 5), {})
     tool.report(conversion, 4, told=True)
     flag = '--no-downsample' if downsample else '--downsample'

@@ -1,5 +1,4 @@
 """Every config of ours trains, validates and saves by upstream's train.py."""
-import importlib.util
 import json
 import runpy
 import shutil
@@ -10,6 +9,8 @@ import mmaction
 import pytest
 import torch
 from mmengine.config import Config
+
+from tests.scripts import load_script
 
 TRAIN = Path(mmaction.__file__).parent / '.mim/tools/train.py'
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,10 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope='module')
 def videos(tmp_path_factory):
     """Folder of sixteen small videos with annotation lists."""
-    path = ROOT / 'tools/data/make_motion_videos.py'
-    spec = importlib.util.spec_from_file_location('make_motion_videos', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script('data/make_motion_videos')
     out = tmp_path_factory.mktemp('videos')
     tool.make_dataset(
         out, num_train=1, num_val=1, size=64, frames=16, seed=0, workers=1)

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from ..state_dict import compare
 
-__all__ = ['check_pretrained', 'load_convolutions']
-
 _FIRST_SHORTCUT = 'layer1.0.downsample.1.weight'
 
 # Parts of an image classifier that a backbone does not have.

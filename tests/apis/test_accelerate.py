@@ -19,6 +19,7 @@ from respike_mmaction.models.layers.int8_spike_conv import (
 )
 from respike_mmaction.models.neurons import BaseNeuron, build_surrogate
 from tests.models.recognizers import small_respike
+from tests.scripts import load_script
 
 needs_int8 = pytest.mark.skipif(
     bool(why_not_int8()), reason=f'no int8 here: {why_not_int8()}')
@@ -184,7 +185,7 @@ def sample():
     return ActionDataSample()
 
 
-def test_without_the_instructions(monkeypatch, caplog):
+def test_without_the_instructions(monkeypatch):
     """The float path, a line in the log that says why, no crash."""
     monkeypatch.setitem(accelerate.__globals__, 'why_not_int8',
                         lambda: 'no such instructions')
@@ -216,7 +217,7 @@ def test_an_operator_that_errs_is_found(monkeypatch):
     why_not_int8.cache_clear()
 
 
-def test_saving_is_refused(tmp_path):
+def test_saving_is_refused():
     model = recognizer()
     fast = accelerate(model, None, None)
     for call in (fast.state_dict, lambda: fast.load_state_dict({}),
@@ -240,11 +241,7 @@ def test_bad_requests():
 def test_the_option_of_test_py(root, monkeypatch):
     """``--accelerate`` is a hook, beside the user's own options."""
     monkeypatch.syspath_prepend(str(root / 'tools'))
-    import importlib.util
-    spec = importlib.util.spec_from_file_location(
-        'tools_test', root / 'tools/test.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script('test')
     hook = 'default_hooks.accelerate.type=AccelerateHook'
     spikes = 'default_hooks.accelerate.spikes='
     assert tool.with_hook(['a.py', 'a.pth']) == ['a.py', 'a.pth']

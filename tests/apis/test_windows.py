@@ -77,7 +77,7 @@ def test_windows_are_those_of_the_reader(folder, checkpoint, batch_size):
                                    rtol=0, atol=1e-9)
 
 
-def test_few_frames_are_held(folder, tmp_path):
+def test_few_frames_are_held(tmp_path):
     """A frame lives from its decoding to the end of its last window."""
     write_video(tmp_path / 'long.mp4', 48, size=(32, 32))
     steps = pipeline()

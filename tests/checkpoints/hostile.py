@@ -1,5 +1,6 @@
 """Checkpoints that would do harm, made of a good one."""
 import copy
+import importlib
 import io
 import os
 import pickle
@@ -37,6 +38,10 @@ def pickles(touched):
         'tofile': Call(getattr, np.ndarray, 'tofile'),
         'globals': Call(getattr, HistoryBuffer.mean, '__globals__'),
         'init': Call(getattr, HistoryBuffer, '__init__'),
+        'mro': Call(getattr, HistoryBuffer, '__mro__'),
+        'instance': Call(getattr, HistoryBuffer(), 'mean'),
+        'fromfile': Call(np.fromfile, str(touched)),
+        'importing': Call(importlib.import_module, 'this'),
         'history': buffer,
         'storage': Call(torch.storage._load_from_bytes, storage.getvalue()),
         'torch.load': Call(torch.load, str(touched)),
@@ -112,7 +117,7 @@ def states(good, touched, folder):
     return found
 
 
-def files(good, touched, folder):
+def files(good, touched):
     """Files that torch.save would not write."""
     with io.BytesIO() as file:
         torch.save(dict(state_dict=good['state_dict']), file)
@@ -154,7 +159,7 @@ def write(good, touched, folder):
     for kind, state in states(good, touched, folder).items():
         paths[kind] = folder / f'{kind}.pth'
         torch.save(state, paths[kind])
-    for kind, content in files(good, touched, folder).items():
+    for kind, content in files(good, touched).items():
         paths[kind] = folder / f'{kind}.pth'
         paths[kind].write_bytes(content)
     return paths

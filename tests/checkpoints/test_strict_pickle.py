@@ -11,6 +11,7 @@ from mmengine import dump, load
 from mmengine.config import Config
 
 from respike_mmaction.checkpoints import read_dump, read_pickle
+from tests.checkpoints.hostile import Call
 
 
 def plain_values():
@@ -46,16 +47,6 @@ def test_plain_values(protocol):
             np.testing.assert_array_equal(one, other)
         else:
             assert one == other
-
-
-class Call:
-    """Pickles as a call of ``function(*args)``."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
 
 
 class State:

@@ -176,7 +176,7 @@ class Bucket(BaseStorageBackend):
 
 @pytest.mark.parametrize('steps', [
     ('VideoInit', 'VideoDecode'), ('PyAVInit', 'PyAVDecode')])
-def test_videos_and_list_in_an_object_store(tmp_path, video, steps):
+def test_videos_and_list_in_an_object_store(video, steps):
     register_backend('test_bucket', Bucket, force=True)
     FileClient.register_backend('test_bucket', Bucket, force=True)
     store = dict(folder=str(video.parent))

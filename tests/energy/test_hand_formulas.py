@@ -102,7 +102,7 @@ def test_known_figures():
 
 
 @pytest.fixture(scope='module')
-def respike(request):
+def respike():
     """The published network on a clip of one group, run once."""
     root = Path(__file__).resolve().parents[2]
     cfg = Config.fromfile(root / 'configs/_base_/models/respike_r50.py')

@@ -1,5 +1,4 @@
 """Answers of a dump, and the two commands that print them."""
-import importlib.util
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ from mmengine.fileio import dump
 
 from respike_mmaction.engine import VideoAccMetric, read_answers, wrong_answers
 from respike_mmaction.engine.video_acc_metric import confusion_matrix
+from tests.scripts import load_script
 
 SCORES = [[.9, .1, 0.], [.6, .3, .1], [.1, .2, .7], [.0, .1, .9],
           [0., -1., 0.], [.2, .5, .3]]
@@ -59,29 +59,25 @@ def test_confusion_matrix_counts_the_unreadable_as_such(tmp_path):
     assert metrics['top5'] == 5 / 6 and metrics['top1'] == 2 / 6
 
 
-def run(root, monkeypatch, capsys, name, *args):
-    path = root / f'tools/analysis_tools/{name}.py'
-    spec = importlib.util.spec_from_file_location(name, path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def run(monkeypatch, capsys, name, *args):
+    tool = load_script(f'analysis_tools/{name}')
     monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
     tool.main()
     return capsys.readouterr().out.splitlines()
 
 
-def test_commands(root, tmp_path, monkeypatch, capsys):
+def test_commands(tmp_path, monkeypatch, capsys):
     path, names = write(tmp_path / 'a.pkl'), tmp_path / 'names.txt'
     names.write_text('run\nsit\njump\n')
-    assert run(root, monkeypatch, capsys, 'print_answers', path, names) == [
+    assert run(monkeypatch, capsys, 'print_answers', path, names) == [
         '4 of 6 answers are wrong',
         '0.900 jump, not 0.100 sit: videos/3.mp4',
         '0.700 jump, not 0.100 run: videos/2.mp4',
         '0.600 run, not 0.300 sit: videos/1.mp4',
         'unreadable, not sit: videos/4.mp4']
-    assert run(root, monkeypatch, capsys, 'print_answers', path,
+    assert run(monkeypatch, capsys, 'print_answers', path,
                '--number', 1)[1:] == ['0.900 2, not 0.100 1: videos/3.mp4']
-    lines = run(root, monkeypatch, capsys, 'print_confusion_matrix', path,
-                names)
+    lines = run(monkeypatch, capsys, 'print_confusion_matrix', path, names)
     assert [line.split() for line in lines[1:4]] == [
         ['0', '1', '2', 'unreadable'], ['run', '1', '0', '1', '0', '0'],
         ['sit', '1', '1', '1', '1', '1']]
@@ -89,12 +85,11 @@ def test_commands(root, tmp_path, monkeypatch, capsys):
                          'unreadable')
 
 
-def test_commands_on_a_list_without_labels(root, tmp_path, monkeypatch,
-                                           capsys):
+def test_commands_on_a_list_without_labels(tmp_path, monkeypatch, capsys):
     path, names = write(tmp_path / 'a.pkl', [-1] * 6), tmp_path / 'names.txt'
     names.write_text('run\nsit\njump\n')
-    lines = run(root, monkeypatch, capsys, 'print_answers', path, names)
+    lines = run(monkeypatch, capsys, 'print_answers', path, names)
     assert lines[:2] == ['0.900 run: videos/0.mp4', '0.600 run: videos/1.mp4']
     assert lines[4] == 'unreadable: videos/4.mp4' and len(lines) == 6
     with pytest.raises(ValueError, match='a.pkl is of a list without labels'):
-        run(root, monkeypatch, capsys, 'print_confusion_matrix', path, names)
+        run(monkeypatch, capsys, 'print_confusion_matrix', path, names)

@@ -1,11 +1,11 @@
 """The energy tool and a test set of two made videos for it."""
-import importlib.util
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.scripts import load_script
 from tests.videos import write_video
 
 CONFIG = """
@@ -54,13 +54,9 @@ energy_models = [
 
 
 @pytest.fixture(scope='module')
-def get_energy(root):
+def get_energy():
     """``tools/analysis_tools/get_energy.py``, imported."""
-    spec = importlib.util.spec_from_file_location(
-        'get_energy', root / 'tools/analysis_tools/get_energy.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('analysis_tools/get_energy')
 
 
 @pytest.fixture(scope='module')

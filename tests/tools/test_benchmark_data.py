@@ -1,19 +1,15 @@
 """Benchmark of the pipelines: the table, and a run of each contestant."""
-import importlib.util
 import sys
 
 import pytest
 
+from tests.scripts import load_script
 from tests.videos import write_video
 
 
 @pytest.fixture(scope='module')
-def tool(root):
-    path = root / 'tools/analysis_tools/benchmark_data.py'
-    spec = importlib.util.spec_from_file_location('benchmark_data', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool():
+    return load_script('analysis_tools/benchmark_data')
 
 
 def test_table(tool, capsys):

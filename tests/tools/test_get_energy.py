@@ -265,7 +265,7 @@ def test_plot_marks_what_is_not_an_accuracy_of_the_test_set(
     assert any(tick.get_text() for tick in ticks)
 
 
-def test_break_even_and_meaning(report, get_energy, folder, capsys):
+def test_break_even_and_meaning(report):
     layers = [layer['name'] for layer in report['layers']
               if layer['spike_positions']]
     assert [row['layer'] for row in report['break_even']] == layers

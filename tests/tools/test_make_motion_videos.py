@@ -1,22 +1,19 @@
 """The demo's data set: eight motions that no single frame tells."""
-import importlib.util
 
 import cv2
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
+from tests.scripts import load_script
+
 OPPOSITES = [('left', 'right'), ('up', 'down'),
              ('clockwise', 'counter-clockwise'), ('growing', 'shrinking')]
 
 
 @pytest.fixture(scope='module')
-def tool(root):
-    path = root / 'tools/data/make_motion_videos.py'
-    spec = importlib.util.spec_from_file_location('make_motion_videos', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool():
+    return load_script('data/make_motion_videos')
 
 
 def read(path):

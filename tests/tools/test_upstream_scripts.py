@@ -134,7 +134,7 @@ def test_test_scores_with_a_converted_checkpoint(place, root, config):
         torch.testing.assert_close(found[index], expected.pred_score)
 
 
-def test_train_keeps_the_best_and_the_curves(place, checkpoint):
+def test_train_keeps_the_best_and_the_curves(checkpoint):
     work = checkpoint.parent
     best, = work.glob('best_acc_top1_epoch_*.pth')
     assert 'state_dict' in torch.load(best)

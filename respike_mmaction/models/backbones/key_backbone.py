@@ -5,8 +5,6 @@ from typing import Any
 from mmaction.registry import MODELS
 from torch import Tensor, nn
 
-__all__ = ['build_key_backbone', 'package_of']
-
 PACKAGES = ('timm', 'torchvision')
 # torchvision's ResNets; other networks need ``return_nodes``
 STAGES = ('layer1', 'layer2', 'layer3', 'layer4')

@@ -180,7 +180,7 @@ def test_a_row_of_skipped_batches_has_an_end(tmp_path):
         run.train()
 
 
-def test_settings_that_are_none(tmp_path):
+def test_settings_that_are_none():
     with pytest.raises(ValueError, match='max_skipped=-1 is not allowed'):
         HOOKS.build(dict(type='mmaction.FiniteLossHook', max_skipped=-1))
 
