@@ -8,6 +8,13 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+LINK = """import runpy
+import sys
+
+if __name__ == '__main__':
+    sys.path[0] = {folder!r}
+    runpy.run_path({script!r}, run_name='__main__')
+"""
 
 
 def read_version():
@@ -23,11 +30,12 @@ def requirements(name):
 
 
 class BuildWithMim(build_py):
-    """Ships configs and tools in the wheel, where OpenMMLab packages do."""
+    """Ships configs and tools where mim looks for those of a package."""
 
     def run(self):
         super().run()
         if self.editable_mode:
+            self.link_tools()
             return
         target = Path(self.build_lib, 'respike_mmaction/.mim')
         for folder in ('configs', 'tools'):
@@ -36,6 +44,16 @@ class BuildWithMim(build_py):
                 ignore=shutil.ignore_patterns('__pycache__'),
                 dirs_exist_ok=True)
         shutil.copy(ROOT / 'model-index.yml', target)
+
+    def link_tools(self):
+        """In site-packages, scripts that run those of the checkout."""
+        packages = self.get_finalized_command('install').install_lib
+        for script in ROOT.glob('tools/**/*.py'):
+            link = Path(packages, 'respike_mmaction/.mim',
+                        script.relative_to(ROOT))
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.write_text(LINK.format(
+                folder=str(script.parent), script=str(script)))
 
 
 extras = ('mmcv-lite', 'mmcv', 'video', 'plot', 'nir', 'onnx', 'upstream',
@@ -61,6 +79,9 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
+    # A path and no import hook in an editable install: beside the folder of
+    # mim's scripts, which has the package's name, a hook is never asked.
+    package_dir={'': '.'},
     packages=find_packages(include=['respike_mmaction', 'respike_mmaction.*']),
     package_data={'respike_mmaction.visualization': ['*.html']},
     python_requires='>=3.10',
