@@ -9,6 +9,9 @@ from .lists import Lists
 
 KEY_BRANCHES = ('r18', 'r50')
 
+# ImageNet weights of the ResNet that the spiking branch starts from
+_WEIGHTS = 'https://download.pytorch.org/models/resnet18-f37072fd.pth'
+
 _TEXT = Template("""\
 # $numbers.
 # Each value stands here once, '$${NAME}' is the value of NAME: --cfg-options
@@ -37,10 +40,18 @@ max_epochs = $max_epochs
 batch_size = $batch_size
 num_workers = $num_workers  # processes that read, of each loader
 
+# recipe_plus of docs/evidence.md, and not the paper's schedule
+lr = 1e-3
+auto_scale_lr = dict(base_batch_size=8)
 model = dict(
     stride='$${clip.stride}',
     num_frames='$${clip.num_frames}',
-    cls_head=dict(num_classes='$${num_classes}'))
+    backbone=dict(
+        pretrained='$weights',
+        norm_statistics='shared'),
+    cls_head=dict(num_classes='$${num_classes}', branch_loss_weight=1.))
+optim_wrapper = dict(
+    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
 loader = dict(batch_size='$${batch_size}', num_workers='$${num_workers}')
 train_dataloader = dict(**loader, dataset=dict(
     ann_file='$${ann_file_train}',
@@ -71,6 +82,8 @@ def write_config(path: str,
                  batch_size: int = 8,
                  num_workers: int = 4) -> None:
     """Write a config that trains, tests and predicts on one's own videos.
+
+    It is recipe_plus (``configs/respike/respike-plus_...``).
 
     Args:
         path (str): The config, which must not exist.
@@ -118,6 +131,7 @@ def write_config(path: str,
             (Path(configs) / '_base_').resolve(),
             Path(path).parent.resolve())).as_posix(),
         key_branch=key_branch,
+        weights=_WEIGHTS,
         numbers=f'{len(lists.classes)} classes; ' + ', '.join(
             f'{len(lists.splits[f"{side}_list"])} videos for {side}'
             for side in sides),

@@ -257,6 +257,12 @@ def test_the_config_trains_and_tests(root, tool, tmp_path, monkeypatch):
         pipeline = cfg[f'{phase}_dataloader'].dataset.pipeline
         assert pipeline == cfg[f'{phase}_pipeline']
         assert pipeline[1].clip_len == 6 and pipeline[1].frame_interval == 2
+    plus, = (root / 'configs/respike').glob('respike-plus_*_hmdb51-rgb.py')
+    plus = Config.fromfile(plus)
+    assert cfg.optim_wrapper == plus.optim_wrapper and cfg.lr == plus.lr
+    for part in ('backbone', 'cls_head', 'key_backbone'):
+        assert {**cfg.model[part], 'num_classes': 0} == {
+            **plus.model[part], 'num_classes': 0}
     keys, residuals = read_split(str(config), str(tmp_path / 'tree' /
                                                   CLIPS[0]))
     assert keys.shape[1:] == (2, 3, 32, 32)
@@ -267,6 +273,7 @@ def test_the_config_trains_and_tests(root, tool, tmp_path, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
     (tmp_path / 'unlabelled').write_text(f'{CLIPS[0]}\n{CLIPS[2]}\nno.mp4\n')
     options = ['--cfg-options', 'model.key_backbone.pretrained=None',
+               'model.backbone.pretrained=None',
                'model.backbone.neuron.backend=torch', 'clip.size=64',
                'model.backbone.depth=10', 'model.backbone.base_channels=32',
                'default_hooks.checkpoint.save_optimizer=False',

@@ -34,7 +34,6 @@ SWITCHES = {
     'late': {'model.cls_head.fused_stages': (),
              'model.cls_head.branch_loss_weight': 1.},
     'lite': {'model.key_scale': .7, 'model.cls_head.fused_stages': (),
-             'model.key_backbone.type': 'ResNetTSM',
              'model.cls_head.branch_loss_weight': 1.},
     'if': {'model.backbone.neuron.type': 'IFNeuron'},
     'parametric-lif': {'model.backbone.neuron.type': 'ParametricLIFNeuron'},
