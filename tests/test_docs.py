@@ -4,9 +4,10 @@ import runpy
 import shlex
 import sys
 
+import numpy as np
 import pytest
 import torch
-from mmaction.registry import MODELS
+from mmaction.registry import MODELS, TRANSFORMS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
@@ -21,13 +22,31 @@ def blocks(page, language):
     return re.findall(rf'```{language}\n(.*?)```', page.read_text(), re.S)
 
 
-@pytest.mark.parametrize('block', blocks(ROOT / 'docs/extending.md',
-                                         'python'))
-def test_a_part_of_ones_own_learns(block):
+EXTENDING = blocks(ROOT / 'docs/extending.md', 'python')
+
+
+def run_block(block):
     found = {'__name__': 'mine'}
     exec(block, found)
-    lines = block.strip().splitlines()
-    assert len(lines) <= 32
+    assert len(block.strip().splitlines()) <= 32
+    return found
+
+
+def test_a_transform_of_ones_own():
+    *_, cfg = run_block(EXTENDING[-1])['train_pipeline']
+    results = dict(imgs=np.random.randint(0, 256, (800, 3, 2, 2), np.uint8))
+    split = TRANSFORMS.build(dict(type='ResidualFrameTransform', stride=4,
+                                  num_frames=8))(results)
+    before = split['residual_frames'].copy()
+    after = TRANSFORMS.build(cfg)(split)['residual_frames']
+    still = (after == 0).all((2, 3, 4, 5))
+    assert 20 < still.sum() < 60  # of 200 groups
+    np.testing.assert_array_equal(after[~still], before[~still])
+
+
+@pytest.mark.parametrize('block', EXTENDING[:-1])
+def test_a_part_of_ones_own_learns(block):
+    found = run_block(block)
     model = MODELS.build(Config._merge_a_into_b(found['model'], MODEL))
     sample = ActionDataSample().set_gt_label(1)
     data = model.data_preprocessor(

@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 
+from respike_mmaction.apis import StreamingRecognizer
 from tests.apis.networks import MODEL
 from tests.apis.test_stream import build, clip_logits, frames_of
 
@@ -33,3 +34,13 @@ def test_residual_frames_attend_to_a_smaller_grid():
 def test_scales_that_are_refused(scale):
     with pytest.raises(ValueError, match='key_scale=.*above 0 and at most 1'):
         MODELS.build(dict(MODEL, key_scale=scale))
+
+
+def test_streams_of_smaller_keys_without_fusion():
+    """As ReSpike-Lite: a whole group is answered as its clip is."""
+    model = build(key_scale=.7, cls_head=dict(
+        MODEL['cls_head'], fused_stages=()))
+    frames = frames_of(8, size=64)
+    answers, _ = StreamingRecognizer(model).forward_steps(frames)
+    torch.testing.assert_close(answers.logits[:, -1],
+                               clip_logits(model, frames))
