@@ -1,9 +1,11 @@
 """A trained network made fast for inference on a CPU."""
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
 from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from ..models.layers.int8_spike_conv import (
     Int8SpikeConv2d,
     why_not_int8,
 )
+from ..models.layers.packed import pack, why_not_packed
 from ..models.neurons import BaseNeuron
 
 SPIKES = (*TERMS, None)
@@ -61,8 +64,8 @@ def accelerate(model: nn.Module,
     spikes, dense = _possible(model, spikes, dense)
     fast: Any = copy.deepcopy(model).eval().requires_grad_(False)
     fast = fast.to(memory_format=torch.channels_last)
-    if hasattr(fast, 'channels_last'):
-        fast.channels_last = True
+    if hasattr(fast, 'channels_last'):  # in one pass with the cast below
+        fast.channels_last = not dense
     dtype = torch.bfloat16 if dense else torch.float32
     for backbone in _spiking(fast):
         fold_spiking(backbone)
@@ -72,6 +75,7 @@ def accelerate(model: nn.Module,
         fast.key_backbone = _fold_dense(fast.key_backbone)
     if dense:
         _to_bfloat16(fast)
+    _pack_dense(fast)
     refusal = _Refusal()
     fast.register_state_dict_pre_hook(refusal)
     fast.register_load_state_dict_pre_hook(refusal)
@@ -154,6 +158,7 @@ def _fold_dense(backbone: nn.Module) -> nn.Module:
                         device=next(backbone.parameters()).device)
     try:
         folded = fuse_conv_bn(copy.deepcopy(backbone))
+        _join_relu(folded)
         pairs = zip(folded(frames), backbone(frames), strict=True)
         if all(torch.allclose(a, b, rtol=1e-3, atol=1e-3 * b.abs().max())
                for a, b in pairs):
@@ -164,9 +169,22 @@ def _fold_dense(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+def _join_relu(backbone: nn.Module) -> None:
+    """Put the ReLU of mmcv's modules behind their convolution."""
+    for module in backbone.modules():
+        if (isinstance(module, ConvModule) and module.with_activation
+                and module.order[-1] == 'act'
+                and type(module.activate) is nn.ReLU
+                and not (module.with_norm
+                         and type(module.norm) is not nn.Identity)):
+            module.conv = nn.Sequential(module.conv, module.activate)
+            module.activate = nn.Identity()
+
+
 # number formats
 def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
                        dtype: torch.dtype) -> None:
+    block: Any
     for block in _blocks(backbone):
         if not isinstance(block.neuron1, BaseNeuron):
             continue  # the ReLU twin has no spikes
@@ -174,31 +192,64 @@ def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
             conv = getattr(block, f'conv{index}')
             setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))
             getattr(block, f'neuron{index}').as_bytes = True
+        block.add_second = functools.partial(_add_second, block)
+
+
+def _add_second(block: SpikingBasicBlock, shortcut: Tensor, x: Tensor,
+                moves: None, *neuron: Any) -> tuple[Tensor, Tensor | None]:
+    """The second half of a block, added on the way out."""
+    spikes, v = block._fire(block.neuron2, x, *neuron)
+    return block.conv2(spikes, shortcut), v
 
 
 def _to_bfloat16(model: Any) -> None:
     """Every dense part in bfloat16; heads get float32 again."""
-    parts: list[nn.Module] = [*_spiking(model)]
-    if hasattr(model, 'key_backbone'):
-        parts.append(model.key_backbone)
-    for part in parts:
+    for part in _branches(model):
         part.bfloat16()
         part.register_forward_pre_hook(_cast_to(torch.bfloat16))
-    head = getattr(model, 'cls_head', None)
-    if head is not None:
-        head.register_forward_pre_hook(_cast_to(torch.float32))
-        for fusion in getattr(head, 'fusions', {}).values():
-            fusion.bfloat16()
+    if hasattr(model, 'cls_head'):
+        model.cls_head.register_forward_pre_hook(_cast_to(torch.float32))
+    for fusion in _fusions(model):
+        fusion.bfloat16()
     for module in model.modules():
         if isinstance(module, Attention):
             module.attend = _attend
+        elif isinstance(module, nn.GroupNorm):
+            # of bfloat16 in channels_last PyTorch's is seven times as slow
+            module.float()
+            module.register_forward_pre_hook(_cast_to(torch.float32))
+            module.register_forward_hook(
+                lambda module, args, out: out.bfloat16())
+
+
+def _branches(model: Any) -> list[nn.Module]:
+    keys = [model.key_backbone] if hasattr(model, 'key_backbone') else []
+    return [*_spiking(model), *keys]
+
+
+def _fusions(model: Any) -> list[nn.Module]:
+    return [*getattr(getattr(model, 'cls_head', None), 'fusions', {}).values()]
+
+
+def _pack_dense(model: nn.Module) -> None:
+    weight = _spiking(model)[0].conv1.weight
+    if weight.device.type != 'cpu' or weight.dtype == torch.float64:
+        return  # which is said of all other parts, too
+    reason = why_not_packed(weight.dtype)
+    if reason:
+        print_log(f'accelerate: dense layers are not packed, {reason}',
+                  'current')
+        return
+    for part in (*_branches(model), *_fusions(model)):
+        pack(part)
 
 
 def _cast_to(dtype: torch.dtype) -> Callable:
 
     def cast(value: Any) -> Any:
         if isinstance(value, Tensor) and value.is_floating_point():
-            return value.to(dtype)
+            return value.to(dtype, memory_format=torch.channels_last
+                            if value.ndim == 4 else torch.preserve_format)
         if isinstance(value, tuple | list):
             return type(value)(map(cast, value))
         return value

@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from respike_mmaction.apis import accelerate
+from respike_mmaction.apis.accelerate import _fold_dense
 from respike_mmaction.models.backbones import SpikingResNet
 from respike_mmaction.models.kernels import eager, plain
 from respike_mmaction.models.layers import int8_spike_conv
@@ -17,6 +18,7 @@ from respike_mmaction.models.layers.int8_spike_conv import (
     round_weights,
     why_not_int8,
 )
+from respike_mmaction.models.layers.packed import PackedConv2d, pack
 from respike_mmaction.models.neurons import BaseNeuron, build_surrogate
 from tests.models.recognizers import small_respike
 from tests.scripts import load_script
@@ -78,6 +80,21 @@ def test_sums_are_exact(conv, terms):
             for i, s in round_weights(conv.weight, terms)))
         expected = rounded(spikes.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@needs_int8
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('terms', [1, 2])
+def test_sums_go_onto_a_shortcut(terms, dtype):
+    conv = Int8SpikeConv2d(nn.Conv2d(16, 8, 3, padding=1), terms, dtype)
+    spikes = (torch.rand(3, 16, 9, 7) < .3).to(torch.uint8)
+    shortcut = torch.randn(3, 8, 9, 7).to(dtype)
+    expected = conv(spikes).double() + shortcut.double()
+    found = conv(spikes, shortcut.clone())
+    assert found.dtype == dtype
+    bound = 1e-6 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(found.double(), expected, rtol=bound,
+                               atol=bound)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -178,6 +195,36 @@ def test_a_backbone_alone_and_in_an_upstream_recognizer():
         for m in (tsn, fast))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=.1, atol=.02)
+
+
+@needs_int8
+def test_maps_of_every_stage_stay():
+    """Sums are written onto shortcuts, none onto a map that is given out."""
+    net = trained(SpikingResNet(depth=18, base_channels=16, num_steps=2,
+                                out_indices=(0, 1, 2, 3)))
+    fast, x = accelerate(net, 'int8x2', None), torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        for found, expected in zip(fast(x), net(x), strict=True):
+            assert (found - expected).abs().mean() < .01 * expected.std()
+
+
+@pytest.mark.parametrize('norm, joined', [('BN', 9), ('GN', 0)])
+def test_relus_of_the_key_branch(norm, joined):
+    """Behind a folded BatchNorm they are part of the convolution."""
+    cfg = dict(type=norm, **(dict(num_groups=4) if norm == 'GN' else {}))
+    keys = MODELS.build(dict(
+        type='ResNet', depth=18, norm_cfg=cfg, out_indices=(0, 1, 2, 3)))
+    trained(keys)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected, fast = keys(x), _fold_dense(keys)
+        pairs = [*zip(fast(x), expected, strict=True)]
+        pack(fast)
+        pairs += [*zip(fast(x), expected, strict=True)]
+    for found, map_ in pairs:
+        torch.testing.assert_close(found, map_, rtol=1e-3, atol=1e-4)
+    assert sum('relu' in m.rest for m in fast.modules()
+               if isinstance(m, PackedConv2d)) == joined
 
 
 def sample():
