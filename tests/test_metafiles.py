@@ -7,6 +7,7 @@ from mmengine.hub import get_config
 
 import respike_mmaction.extension_points as points
 from respike_mmaction.energy.network import without_pretrained
+from tests.scripts import load_script
 
 DEMO = ('respike/respike_mobilenetv2-sr10_1xb16-8x2x1-s4-8e_motion8-rgb.py')
 
@@ -27,6 +28,7 @@ def test_every_config_has_an_entry(models, root):
 
 def test_entries_are_those_of_the_configs(models, root, monkeypatch):
     monkeypatch.setenv('RESNET18', 'r18.pth')
+    results = load_script('make_metafiles').results
     for model in models:
         cfg = Config.fromfile(root / model['Config'])
         number = sum(p.numel() for p in MODELS.build(
@@ -34,7 +36,15 @@ def test_entries_are_those_of_the_configs(models, root, monkeypatch):
         found = model['Metadata']
         assert found['Parameters'] == f'{number / 1e6:.2f}M', model['Name']
         assert found['Epochs'] == cfg.train_cfg.max_epochs, model['Name']
-        assert model['Results'][0]['Metrics'] == 'not trained'
+        assert model['Results'] == results(model['Name']), model['Name']
+
+
+def test_only_small_sets_were_trained_on(models):
+    trained = [model['Name'] for model in models
+               if model['Results'][0]['Metrics'] != 'not trained']
+    assert {'recipe-plus', 'lite', 'key-only', 'faithful'} <= {*trained}
+    assert not any('hmdb51' in n or 'kinetics' in n or 'ucf101-rgb' in n
+                   for n in trained)
 
 
 @pytest.mark.parametrize('ending', ['.py', ''])

@@ -33,7 +33,8 @@ def accelerate(model: nn.Module,
     BatchNorm is folded into the convolutions; the 3x3 convolutions of spikes
     run in eight bits (:class:`Int8SpikeConv2d`), fed by neurons that write
     bytes; all else that is dense (stem, shortcuts, key branch, fusion) runs
-    in bfloat16. Membrane potentials stay float32, and so does the
+    in bfloat16, with weights packed once (:mod:`..models.layers.packed`).
+    Membrane potentials stay float32, and so does the
     classifier. Where the machine cannot do one of these, that part stays in
     float32, and one line of the log says why.
 
@@ -82,6 +83,12 @@ def accelerate(model: nn.Module,
     return fast
 
 
+def is_accelerated(model: nn.Module) -> bool:
+    """Whether a network, or one in it, was made by :func:`accelerate`."""
+    return any(isinstance(hook, _Refusal) for module in model.modules()
+               for hook in module._state_dict_pre_hooks.values())
+
+
 def _spiking(model: nn.Module) -> list[SpikingResNet]:
     return [m for m in model.modules() if isinstance(m, SpikingResNet)]
 
@@ -92,8 +99,7 @@ def _check_model(model: nn.Module) -> None:
         raise ValueError(
             f'{type(model).__name__} has no SpikingResNet: accelerate takes '
             'networks with one')
-    if any(isinstance(m, Int8SpikeConv2d) or _Refusal.marks(m)
-           for m in model.modules()):
+    if is_accelerated(model):
         raise ValueError(f'this {type(model).__name__} is accelerated '
                          'already: give the model that it was made of')
 
@@ -276,9 +282,3 @@ class _Refusal:
 
     def __reduce__(self) -> Any:  # torch.save(model), pickle, deepcopy
         raise RuntimeError(self.message)
-
-    @classmethod
-    def marks(cls, module: nn.Module) -> bool:
-        """Whether a module has the hook."""
-        return any(isinstance(hook, cls)
-                   for hook in module._state_dict_pre_hooks.values())

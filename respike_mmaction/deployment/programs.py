@@ -4,9 +4,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..apis.accelerate import is_accelerated
 from ..apis.stream import StreamingRecognizer
 from ..apis.stream_state import StreamState
-from ..models.layers.int8_spike_conv import Int8SpikeConv2d
 from ..models.recognizers import ReSpikeRecognizer
 from ..residual import BRANCHES, split_clip
 
@@ -253,11 +253,11 @@ def _check_exportable(model: Any) -> None:
     if not isinstance(model, ReSpikeRecognizer):
         raise ValueError(f'{name} is not allowed: a ReSpikeRecognizer is '
                          'written as a program')
-    if any(isinstance(m, Int8SpikeConv2d) for m in model.modules()):
+    if is_accelerated(model):
         raise ValueError(
             f'an accelerated {name} is not allowed: its packed weights and '
-            "oneDNN's integer convolutions are of this process; export the "
-            'model that it was made of')
+            "oneDNN's operators are of this process; export the model that it "
+            'was made of')
     dtype = next(model.parameters()).dtype
     if dtype != torch.float32:
         raise ValueError(f'parameters of {dtype} are not allowed: membrane '

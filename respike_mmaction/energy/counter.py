@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import (
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ..models.layers.int8_spike_conv import Int8SpikeConv2d
+from ..models.layers.packed import PackedConv2d, PackedLinear
 from ..models.neurons import BaseNeuron
 from .fan_out import (
     convolution_synaptic_operations,
@@ -81,7 +83,7 @@ class OperationCounter(TorchDispatchMode):
             class, by name.
 
     Raises:
-        ValueError: If the network is in training mode.
+        ValueError: If the network is in training mode, or accelerated.
 
     Example:
         >>> with torch.no_grad(), OperationCounter(model) as counter:
@@ -94,6 +96,12 @@ class OperationCounter(TorchDispatchMode):
         if model.training:
             raise ValueError(
                 'OperationCounter counts inference: call model.eval() first')
+        if any(isinstance(m, Int8SpikeConv2d | PackedConv2d | PackedLinear)
+               for m in model.modules()):
+            raise ValueError(
+                f'OperationCounter got an accelerated {type(model).__name__}, '
+                'whose operators it cannot see into: give the model that it '
+                'was made of')
         self.model = model
         self.layers: dict[Layer, Count] = defaultdict(Count)
         self.unknown: Counter = Counter()

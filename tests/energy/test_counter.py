@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from respike_mmaction.apis import accelerate
 from respike_mmaction.energy import Layer, OperationCounter
 from respike_mmaction.energy.network import drop_values, without_pretrained
 from respike_mmaction.energy.operations import LEFT_OUT
@@ -247,3 +248,12 @@ def test_gpu_counts_as_the_cpu_does():
     assert total(gpu, 'dense') == total(cpu, 'dense')
     assert total(gpu, 'macs') == total(cpu, 'macs')
     assert total(gpu, 'acs') == pytest.approx(total(cpu, 'acs'), rel=1e-3)
+
+
+def test_networks_that_cannot_be_counted():
+    model = MODELS.build(dict(type='SpikingResNet', depth=10,
+                              base_channels=32))
+    with pytest.raises(ValueError, match='call model.eval'):
+        OperationCounter(model)
+    with pytest.raises(ValueError, match='an accelerated SpikingResNet'):
+        OperationCounter(accelerate(model.eval()))
