@@ -73,7 +73,8 @@ def accelerate(model: nn.Module,
         if spikes:
             _convolve_in_bytes(backbone, TERMS[spikes], dtype)
     if hasattr(fast, 'key_backbone'):
-        fast.key_backbone = _fold_dense(fast.key_backbone)
+        fast.key_backbone = _if_maps_stay(
+            _fold_dense, fast.key_backbone, 1e-3)
     if dense:
         _to_bfloat16(fast)
     _pack_dense(fast)
@@ -153,30 +154,13 @@ def _blocks(backbone: SpikingResNet) -> list[SpikingBasicBlock]:
     return [m for m in backbone.modules() if isinstance(m, SpikingBasicBlock)]
 
 
-@torch.no_grad()
-def _fold_dense(backbone: nn.Module) -> nn.Module:
-    """A key branch with BatchNorm folded, where its maps stay the same.
+def _fold_dense(backbone: nn.Module) -> None:
+    """Fold every BatchNorm of a key branch, and put ReLUs behind it.
 
     Which convolution a BatchNorm follows is guessed from the order of the
-    layers; whether the guess was right is seen in the maps.
+    layers.
     """
-    frames = torch.rand(getattr(backbone, 'num_segments', 1), 3, 64, 64,
-                        device=next(backbone.parameters()).device)
-    try:
-        folded = fuse_conv_bn(copy.deepcopy(backbone))
-        _join_relu(folded)
-        pairs = zip(folded(frames), backbone(frames), strict=True)
-        if all(torch.allclose(a, b, rtol=1e-3, atol=1e-3 * b.abs().max())
-               for a, b in pairs):
-            return folded
-    except Exception as error:  # of whatever backbone this is
-        print_log(f'accelerate: BatchNorm of {type(backbone).__name__} is not '
-                  f'folded ({type(error).__name__}: {error})', 'current')
-    return backbone
-
-
-def _join_relu(backbone: nn.Module) -> None:
-    """Put the ReLU of mmcv's modules behind their convolution."""
+    fuse_conv_bn(backbone)
     for module in backbone.modules():
         if (isinstance(module, ConvModule) and module.with_activation
                 and module.order[-1] == 'act'
@@ -185,6 +169,34 @@ def _join_relu(backbone: nn.Module) -> None:
                          and type(module.norm) is not nn.Identity)):
             module.conv = nn.Sequential(module.conv, module.activate)
             module.activate = nn.Identity()
+
+
+@torch.no_grad()
+def _if_maps_stay(change: Callable, backbone: nn.Module,
+                  tolerance: float) -> nn.Module:
+    """A changed key branch, or the same where its maps would be others.
+
+    What a backbone of any package does with its layers is not known; whether
+    a change is right is seen in the maps.
+    """
+    parameter = next(backbone.parameters())
+    frames = torch.rand(getattr(backbone, 'num_segments', 1), 3, 64, 64,
+                        device=parameter.device, dtype=parameter.dtype)
+    try:
+        changed = copy.deepcopy(backbone)
+        change(changed)
+        pairs = zip(changed(frames), backbone(frames), strict=True)
+        if all(torch.allclose(a, b, rtol=tolerance,
+                              atol=tolerance * b.abs().max())
+               for a, b in pairs):
+            return changed
+        reason = 'its maps would be others'
+    except Exception as error:  # of whatever backbone this is
+        line, *_ = str(error).splitlines() or ['']
+        reason = f'{type(error).__name__}: {line}'
+    print_log(f'accelerate: {type(backbone).__name__} is not changed by '
+              f'{change.__name__.strip("_")} ({reason})', 'current')
+    return backbone
 
 
 # number formats
@@ -217,15 +229,15 @@ def _to_bfloat16(model: Any) -> None:
         model.cls_head.register_forward_pre_hook(_cast_to(torch.float32))
     for fusion in _fusions(model):
         fusion.bfloat16()
-    for module in model.modules():
-        if isinstance(module, Attention):
-            module.attend = _attend
-        elif isinstance(module, nn.GroupNorm):
-            # of bfloat16 in channels_last PyTorch's is seven times as slow
-            module.float()
-            module.register_forward_pre_hook(_cast_to(torch.float32))
-            module.register_forward_hook(
-                lambda module, args, out: out.bfloat16())
+        for module in fusion.modules():
+            if isinstance(module, Attention):
+                module.attend = _attend
+            elif isinstance(module, nn.GroupNorm):
+                # PyTorch's of bfloat16 takes seven times as long
+                module.float()
+                module.register_forward_pre_hook(_cast_to(torch.float32))
+                module.register_forward_hook(
+                    lambda module, args, out: out.bfloat16())
 
 
 def _branches(model: Any) -> list[nn.Module]:
@@ -237,17 +249,20 @@ def _fusions(model: Any) -> list[nn.Module]:
     return [*getattr(getattr(model, 'cls_head', None), 'fusions', {}).values()]
 
 
-def _pack_dense(model: nn.Module) -> None:
+def _pack_dense(model: Any) -> None:
     weight = _spiking(model)[0].conv1.weight
-    if weight.device.type != 'cpu' or weight.dtype == torch.float64:
+    if (weight.device.type != 'cpu'
+            or weight.dtype not in (torch.float32, torch.bfloat16)):
         return  # which is said of all other parts, too
     reason = why_not_packed(weight.dtype)
     if reason:
         print_log(f'accelerate: dense layers are not packed, {reason}',
                   'current')
         return
-    for part in (*_branches(model), *_fusions(model)):
+    for part in (*_spiking(model), *_fusions(model)):
         pack(part)
+    if hasattr(model, 'key_backbone'):
+        model.key_backbone = _if_maps_stay(pack, model.key_backbone, 3e-2)
 
 
 def _cast_to(dtype: torch.dtype) -> Callable:

@@ -4,12 +4,13 @@ import io
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmaction.registry import MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from respike_mmaction.apis import accelerate
-from respike_mmaction.apis.accelerate import _fold_dense
+from respike_mmaction.apis.accelerate import _fold_dense, _if_maps_stay
 from respike_mmaction.models.backbones import SpikingResNet
 from respike_mmaction.models.kernels import eager, plain
 from respike_mmaction.models.layers import int8_spike_conv
@@ -217,14 +218,45 @@ def test_relus_of_the_key_branch(norm, joined):
     trained(keys)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        expected, fast = keys(x), _fold_dense(keys)
+        expected = keys(x)
+        fast = _if_maps_stay(_fold_dense, keys, 1e-3)
         pairs = [*zip(fast(x), expected, strict=True)]
-        pack(fast)
+        fast = _if_maps_stay(pack, fast, 1e-3)
         pairs += [*zip(fast(x), expected, strict=True)]
     for found, map_ in pairs:
         torch.testing.assert_close(found, map_, rtol=1e-3, atol=1e-4)
     assert sum('relu' in m.rest for m in fast.modules()
                if isinstance(m, PackedConv2d)) == joined
+
+
+class OwnKeys(nn.Module):
+    """A key branch that reads the weights of a layer itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = self.conv(x).permute(0, 2, 3, 1)
+        return (F.linear(x, self.linear.weight).permute(0, 3, 1, 2), )
+
+
+def test_a_key_branch_that_cannot_be_packed_stays(monkeypatch):
+    said = []
+    monkeypatch.setitem(accelerate.__globals__, 'print_log',
+                        lambda line, *_: said.append(line))
+    keys = OwnKeys().eval()
+    assert _if_maps_stay(pack, keys, 1e-3) is keys
+    assert len(said) == 1 and said[0].startswith(
+        'accelerate: OwnKeys is not changed by pack (')
+
+    def wrong(module):
+        module.conv.weight.data += 1
+
+    assert _if_maps_stay(wrong, keys, 1e-3) is keys
+    assert said[1:] == ['accelerate: OwnKeys is not changed by wrong (its '
+                        'maps would be others)']
 
 
 def sample():

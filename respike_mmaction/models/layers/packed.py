@@ -109,7 +109,7 @@ def pack(module: nn.Module) -> None:
     """
     layers: Any = [*module.named_children(), ('', None)]
     for (name, layer), (after, activation) in itertools.pairwise(layers):
-        if isinstance(layer, GEGLUFeedForward):
+        if type(layer) is GEGLUFeedForward:
             setattr(module, name, PackedGEGLU(layer))
         elif type(layer) in LINEAR:
             setattr(module, name, PackedLinear(layer))
@@ -138,7 +138,8 @@ def why_not_packed(dtype: torch.dtype) -> str:
         try:
             found = PackedConv2d(conv, True)(x), PackedGEGLU(ffn)(tokens)
         except Exception as error:  # of another PyTorch's operators
-            return f'oneDNN refused ({type(error).__name__}: {error})'
+            line, *_ = str(error).splitlines() or ['']
+            return f'oneDNN refused ({type(error).__name__}: {line})'
         for one, expected in zip(found, (maps.relu(), ffn(tokens)),
                                  strict=True):
             difference = (one - expected).abs().max().item()
