@@ -1,6 +1,5 @@
 """A trained network made fast for inference on a CPU."""
 import copy
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,11 +31,12 @@ def accelerate(model: nn.Module,
 
     BatchNorm is folded into the convolutions; the 3x3 convolutions of spikes
     run in eight bits (:class:`Int8SpikeConv2d`), fed by neurons that write
-    bytes; all else that is dense (stem, shortcuts, key branch, fusion) runs
-    in bfloat16, with weights packed once (:mod:`..models.layers.packed`).
-    Membrane potentials stay float32, and so does the
-    classifier. Where the machine cannot do one of these, that part stays in
-    float32, and one line of the log says why.
+    bytes, those of ``backend='auto'`` in a loop that PyTorch compiles at the
+    first call (8 seconds once, then 2 in a process); all else that is dense
+    (stem, shortcuts, key branch, fusion) runs in bfloat16, with weights
+    packed once (:mod:`..models.layers.packed`). Membrane potentials stay
+    float32, and so does the classifier. Where the machine cannot do one of
+    these, that part stays as it is, and one line of the log says why.
 
     Args:
         model (nn.Module): :class:`ReSpikeRecognizer`, an MMAction2 recognizer
@@ -202,7 +202,6 @@ def _if_maps_stay(change: Callable, backbone: nn.Module,
 # number formats
 def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
                        dtype: torch.dtype) -> None:
-    block: Any
     for block in _blocks(backbone):
         if not isinstance(block.neuron1, BaseNeuron):
             continue  # the ReLU twin has no spikes
@@ -210,14 +209,6 @@ def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
             conv = getattr(block, f'conv{index}')
             setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))
             getattr(block, f'neuron{index}').as_bytes = True
-        block.add_second = functools.partial(_add_second, block)
-
-
-def _add_second(block: SpikingBasicBlock, shortcut: Tensor, x: Tensor,
-                moves: None, *neuron: Any) -> tuple[Tensor, Tensor | None]:
-    """The second half of a block, added on the way out."""
-    spikes, v = block._fire(block.neuron2, x, *neuron)
-    return block.conv2(spikes, shortcut), v
 
 
 def _to_bfloat16(model: Any) -> None:

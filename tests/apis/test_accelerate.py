@@ -12,7 +12,8 @@ from torch import nn
 from respike_mmaction.apis import accelerate
 from respike_mmaction.apis.accelerate import _fold_dense, _if_maps_stay
 from respike_mmaction.models.backbones import SpikingResNet
-from respike_mmaction.models.kernels import eager, plain
+from respike_mmaction.models.kernels import byte_scan, eager, plain
+from respike_mmaction.models.kernels.scan import spike_scan
 from respike_mmaction.models.layers import int8_spike_conv
 from respike_mmaction.models.layers.int8_spike_conv import (
     Int8SpikeConv2d,
@@ -24,6 +25,7 @@ from respike_mmaction.models.neurons import BaseNeuron, build_surrogate
 from tests.models.recognizers import small_respike
 from tests.scripts import load_script
 
+program = byte_scan._program
 needs_int8 = pytest.mark.skipif(
     bool(why_not_int8()), reason=f'no int8 here: {why_not_int8()}')
 
@@ -83,21 +85,6 @@ def test_sums_are_exact(conv, terms):
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
 
 
-@needs_int8
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize('terms', [1, 2])
-def test_sums_go_onto_a_shortcut(terms, dtype):
-    conv = Int8SpikeConv2d(nn.Conv2d(16, 8, 3, padding=1), terms, dtype)
-    spikes = (torch.rand(3, 16, 9, 7) < .3).to(torch.uint8)
-    shortcut = torch.randn(3, 8, 9, 7).to(dtype)
-    expected = conv(spikes).double() + shortcut.double()
-    found = conv(spikes, shortcut.clone())
-    assert found.dtype == dtype
-    bound = 1e-6 if dtype == torch.float32 else 1e-2
-    torch.testing.assert_close(found.double(), expected, rtol=bound,
-                               atol=bound)
-
-
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize('reset', ['hard', 'soft'])
 @pytest.mark.parametrize('shape', [(2, 3, 40), (1, 1, 7), (5, 2, 300)])
@@ -111,7 +98,7 @@ def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
     neuron = plain.Neuron(1., reset, build_surrogate())
     x, v = torch.randn(shape).to(dtype) * 2, torch.randn(shape[::2])
     expected, v_expected = plain.forward(x, v, .25, neuron, True)
-    for kernel in (eager, plain):
+    for kernel in (eager, plain, byte_scan):
         found, v_found = kernel.forward(x, v, .25, neuron, True,
                                         as_bytes=True)
         assert found.dtype == torch.uint8 and found.shape == x.shape
@@ -198,17 +185,6 @@ def test_a_backbone_alone_and_in_an_upstream_recognizer():
     torch.testing.assert_close(found, expected, rtol=.1, atol=.02)
 
 
-@needs_int8
-def test_maps_of_every_stage_stay():
-    """Sums are written onto shortcuts, none onto a map that is given out."""
-    net = trained(SpikingResNet(depth=18, base_channels=16, num_steps=2,
-                                out_indices=(0, 1, 2, 3)))
-    fast, x = accelerate(net, 'int8x2', None), torch.randn(4, 3, 64, 64)
-    with torch.no_grad():
-        for found, expected in zip(fast(x), net(x), strict=True):
-            assert (found - expected).abs().mean() < .01 * expected.std()
-
-
 @pytest.mark.parametrize('norm, joined', [('BN', 9), ('GN', 0)])
 def test_relus_of_the_key_branch(norm, joined):
     """Behind a folded BatchNorm they are part of the convolution."""
@@ -227,6 +203,52 @@ def test_relus_of_the_key_branch(norm, joined):
         torch.testing.assert_close(found, map_, rtol=1e-3, atol=1e-4)
     assert sum('relu' in m.rest for m in fast.modules()
                if isinstance(m, PackedConv2d)) == joined
+
+
+@pytest.mark.parametrize('why, line', [
+    (RuntimeError('no compiler\nat all'), 'RuntimeError: no compiler'),
+    (lambda *args: (torch.zeros(2, 3, 67, dtype=torch.uint8), None),
+     'its spikes differ')])
+def test_neurons_without_a_compiler(why, line, monkeypatch):
+    """The eager scan, a line in the log that says why, no crash."""
+    def run(*args):
+        if isinstance(why, Exception):
+            raise why
+        return why(*args)
+
+    monkeypatch.setattr(torch, 'compile', lambda scan, dynamic: run)
+    said = []
+    monkeypatch.setattr(byte_scan, 'print_log',
+                        lambda text, *_: said.append(text))
+    for cached in (byte_scan._program, byte_scan._say):
+        cached.cache_clear()
+    x, neuron = torch.randn(4, 3, 50) * 2, plain.Neuron(1., 'hard', None)
+    for _ in range(2):
+        found, _ = byte_scan.forward(x, None, .25, neuron, False)
+        assert torch.equal(found.float(), plain.forward(
+            x, None, .25, neuron, False)[0])
+    assert said == ['accelerate: neurons are not compiled, which takes them '
+                    f'twice as long ({line})']
+    for cached in (byte_scan._program, byte_scan._say):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize('decay', [.25, .3, None, torch.tensor(.7)])
+def test_a_compiled_scan_is_used_for_neurons_of_their_own_choice(
+        decay, monkeypatch):
+    """backend='auto' compiles, 'torch' does not; both give the same."""
+    used = []
+    monkeypatch.setattr(byte_scan, '_program', lambda *key: used.append(
+        key) or program(*key))
+    x = torch.randn(6, 5, 4, 4) * 2
+    settings = dict(decay=decay, threshold=1., reset='soft', as_bytes=True,
+                    surrogate=build_surrogate(), return_v=True)
+    found, v = spike_scan(x, 3, **settings)
+    assert used == [(float(decay) if decay is not None else None, 1., 'soft',
+                     True, 3, torch.float32, True)]
+    expected, v_expected = spike_scan(x, 3, **settings, backend='torch')
+    assert len(used) == 1 and torch.equal(found, expected)
+    assert torch.equal(v, v_expected)
 
 
 class OwnKeys(nn.Module):

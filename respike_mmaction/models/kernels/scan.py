@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..surrogates import Surrogate
-from . import available, eager, plain
+from . import available, byte_scan, eager, plain
 from .plain import Neuron, membrane_dtype
 
 BACKENDS = ('auto', 'torch', 'triton')
@@ -53,7 +53,8 @@ def spike_scan(x: Tensor,
         return_v (bool): Also return the potential after the last step.
             Defaults to False.
         as_bytes (bool): Give spikes as ``uint8``, for convolutions in eight
-            bits, without a gradient. Defaults to False.
+            bits, without a gradient; with ``backend='auto'`` on a CPU by
+            :mod:`.byte_scan`. Defaults to False.
         backend (str): 'torch', eager PyTorch; 'triton', CUDA only; 'auto',
             on CUDA 'triton' where it works, else 'torch'. Within a compiled
             or exported model the scan is always fused with its neighbours.
@@ -83,7 +84,7 @@ def spike_scan(x: Tensor,
         v = v.to(membrane_dtype(x.dtype))
     args = (x, v, decay, _Fold(x, num_steps),
             Neuron(threshold, reset, surrogate), return_v,
-            _choose('torch' if as_bytes else backend, x, surrogate))
+            _choose(backend, x, surrogate, as_bytes))
     if as_bytes:
         spikes, v_last = _forward(*args, as_bytes=True)
         return (spikes, v_last) if return_v else spikes
@@ -138,13 +139,17 @@ def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
     return fold.unfold(spikes), fold.unfold(v_last)
 
 
-def _choose(backend: str, x: Tensor, surrogate: Surrogate) -> ModuleType:
+def _choose(backend: str, x: Tensor, surrogate: Surrogate,
+            as_bytes: bool) -> ModuleType:
     """The module whose forward and backward do the work."""
     if backend not in BACKENDS:
         raise ValueError(
             f'backend must be one of {BACKENDS}, got {backend!r}')
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return plain
+    if as_bytes:
+        fast = backend == 'auto' and x.device.type == 'cpu'
+        return byte_scan if fast else eager
     if backend == 'triton':
         available.require_triton(x.device, surrogate)
     elif not (backend == 'auto' and x.device.type == 'cuda'

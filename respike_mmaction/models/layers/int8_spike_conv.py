@@ -47,15 +47,11 @@ class Int8SpikeConv2d(nn.Module):
             weight, scale, 1., 0, *self.geometry, None), scale)
                       for weight, scale in round_weights(conv.weight, terms)]
 
-    def forward(self, spikes: Tensor,
-                addend: Tensor | None = None) -> Tensor:
+    def forward(self, spikes: Tensor) -> Tensor:
         """Convolve.
 
         Args:
             spikes (Tensor): 0 or 1, (N, C, H, W), ``uint8``.
-            addend (Tensor, optional): What the output is added to, (N, C',
-                H', W'), in ``dtype``; its memory may be written to. Defaults
-                to None.
 
         Returns:
             Tensor: (N, C', H', W'), in ``dtype``, channels_last.
@@ -64,23 +60,15 @@ class Int8SpikeConv2d(nn.Module):
         # what a later term is added to is kept in full
         dtype = self.dtype if len(self.terms) == 1 else torch.float32
         rest = (*self.geometry, 1., 0, dtype)
-        terms, bias = self.terms, self.bias
-        if addend is None or dtype != addend.dtype:
-            (weight, scale), *terms = terms
-            out = torch.ops.onednn.qconv_pointwise(
-                spikes, 1., 0, weight, scale, self.zero_points, bias, *rest,
-                'none', [], '')
-            bias = None
-        else:
-            out, addend = addend.contiguous(
-                memory_format=torch.channels_last), None
-        for weight, scale in terms:
+        (weight, scale), *others = self.terms
+        out = torch.ops.onednn.qconv_pointwise(
+            spikes, 1., 0, weight, scale, self.zero_points, self.bias, *rest,
+            'none', [], '')
+        for weight, scale in others:
             out = torch.ops.onednn.qconv2d_pointwise.binary(
-                spikes, 1., 0, weight, scale, self.zero_points, out, bias,
+                spikes, 1., 0, weight, scale, self.zero_points, out, None,
                 *rest, 1., 0, 'sum', 1., 'none', [], '')
-            bias = None
-        out = out.to(self.dtype)
-        return out if addend is None else out + addend
+        return out.to(self.dtype)
 
     def extra_repr(self) -> str:
         """The settings, for ``print(model)``."""

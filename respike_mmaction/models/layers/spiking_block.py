@@ -103,11 +103,6 @@ class SpikingBasicBlock(nn.Module):
         spikes, v = self._fire(self.neuron2, x, *neuron)
         return self.conv2(spikes), v
 
-    def add_second(self, shortcut: Tensor, *args: Any) -> Any:
-        """The second half, added to the shortcut."""
-        x, v = _keep_or_recompute(self._second, *args)
-        return self.bn2(x) + shortcut, v
-
     def forward(self,
                 x: Tensor,
                 norm: nn.Module | None = None,
@@ -143,10 +138,11 @@ class SpikingBasicBlock(nn.Module):
         v1, v2 = state or (None, None)
         shortcut, x, v1 = _keep_or_recompute(
             self._first, x, norm, moves, steps, v1, return_state)
+        x, v2 = _keep_or_recompute(
+            self._second, x, moves, steps, v2, return_state)
         if self.downsample is not None:
             shortcut = self.downsample[2](shortcut)
-        x, v2 = self.add_second(
-            shortcut, x, moves, steps, v2, return_state)
+        x = self.bn2(x) + shortcut
         if not return_state:
             return x
         return x, (() if self.stateless else (v1, v2))
