@@ -216,7 +216,7 @@ def test_neurons_without_a_compiler(why, line, monkeypatch):
             raise why
         return why(*args)
 
-    monkeypatch.setattr(torch, 'compile', lambda scan, dynamic: run)
+    monkeypatch.setattr(torch, 'compile', lambda scan, **kwargs: run)
     said = []
     monkeypatch.setattr(byte_scan, 'print_log',
                         lambda text, *_: said.append(text))

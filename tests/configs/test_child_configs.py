@@ -1,6 +1,5 @@
 """Configs that users derive from ours, as they were and as they can be."""
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -143,24 +142,3 @@ def test_one_stride_for_a_key_branch_that_counts_frames(root):
     for stride in (2, 4):
         model = MODELS.build(dict(copy.deepcopy(cfg), stride=stride))
         assert model.key_backbone.num_segments == 16 // stride
-
-
-def test_readme_example(root, tmp_path):
-    """The config in "Your own videos" does what it says."""
-    readme = (root / 'README.md').read_text()
-    block = readme[readme.index('# configs/respike/mine.py'):]
-    text = block[:block.index('```')].replace(
-        "_base_ = '", f"_base_ = '{root}/configs/respike/")
-    path = Path(tmp_path / 'mine.py')
-    path.write_text(text)
-    cfg = Config.fromfile(path)
-    assert cfg.model.cls_head.num_classes == 5
-    for phase, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
-        loader = cfg[f'{phase}_dataloader']
-        assert loader.num_workers == 2
-        assert loader.dataset.num_classes == 5
-        assert loader.dataset.data_prefix.video == 'videos'
-        assert loader.dataset.metainfo.classes == 'data/mine/label_map.txt'
-        assert loader.dataset.ann_file == (
-            f'data/mine/mine_{split}_list_videos.txt')
-    assert cfg.train_dataloader.batch_size == 8

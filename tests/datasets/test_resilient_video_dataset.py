@@ -132,10 +132,11 @@ def test_video_that_does_not_end_is_given_up(tmp_path, good):
         pipeline=[*PIPELINE[:3], HangingDecode(), *PIPELINE[3:]],
         decode_timeout=0.5,
         max_skip_ratio=1.)
+    threads = threading.active_count()
     try:
         for _ in range(3):
             assert filename(dataset[2]) != str(good[2])
-        assert threading.active_count() < 4  # tried once
+        assert threading.active_count() <= threads + 2  # tried once
         assert dataset.skipped_videos() == [str(good[2])]
     finally:
         release.set()

@@ -48,7 +48,8 @@ def _program(decay: float | None, threshold: float, reset: str,
                             h)
         return torch.stack(spikes, 1), v if return_v else None
 
-    run = torch.compile(scan, dynamic=True)
+    # a loop needs no pool of compiling processes
+    run = torch.compile(scan, dynamic=True, options=dict(compile_threads=1))
     random = torch.Generator().manual_seed(0)
     x = torch.randn((2, num_steps, 67), generator=random).to(dtype) * 2
     v = None if at_rest else torch.randn((2, 67), generator=random).to(

@@ -140,7 +140,7 @@ def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
 
 
 def _choose(backend: str, x: Tensor, surrogate: Surrogate,
-            as_bytes: bool) -> ModuleType:
+            as_bytes: bool = False) -> ModuleType:
     """The module whose forward and backward do the work."""
     if backend not in BACKENDS:
         raise ValueError(
