@@ -99,7 +99,8 @@ def main(argv=None):
     found = compare(model, videos, args.modes)
     print(f'{len(videos)} videos, {machine("cpu")}\n')
     print_table(
-        ['mode', 'answers changed', 'mean score difference', 'largest'],
+        ['mode', 'answers changed', 'mean score difference',
+         'of the worst video'],
         [[mode, c.changed, f'{np.mean(c.differences):.6f}',
           f'{np.max(c.differences):.6f}'] for mode, c in found.items()])
     print('\npositions with the same spike / %')
