@@ -56,6 +56,7 @@ CHANGES = (
      '--cfg-options max_epochs=1 clip.size=32'),
     (r'ablate\.py .*as1$', '$', ' --cfg-options max_epochs=1 clip.size=32'),
     (r'RESNET18=weights', r'weights\.pth', 'resnet18-f37072fd.pth'),
+    (r'split=AS1', '--seeds 0 1 2', '--seeds 0'),
     (r'split=AS1', 'split=AS1', 'max_epochs=1 clip.size=32'),
     (r'vis_cam', 'clockwise', 'class4'),
     (r'SMALL_DATA=', 'msr_action3d', 'motion8'),
