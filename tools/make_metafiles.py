@@ -19,7 +19,6 @@ from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.energy import measure
 
 ROOT = Path(__file__).resolve().parents[1]
-EVIDENCE = json.loads((ROOT / 'docs/evidence.json').read_text())
 FOLDERS = ('configs/respike', 'configs/respike/small')
 COLLECTION = dict(
     Name='ReSpike',
@@ -42,7 +41,8 @@ def parse_args():
 
 def results(name):
     """Trainings of a config: the last epoch's mean over seeds."""
-    trained = [run for run in EVIDENCE if run['config'] == name]
+    evidence = json.loads((ROOT / 'docs/evidence.json').read_text())
+    trained = [run for run in evidence if run['config'] == name]
     if not trained:
         dataset = next((full for key, full in DATASETS.items()
                         if key in name), 'MSR-Action3D')

@@ -77,7 +77,7 @@ class PackedGEGLU(nn.Module):
 
     def __init__(self, ffn: GEGLUFeedForward) -> None:
         super().__init__()
-        value, gate = halves(ffn.proj_in)
+        value, gate = _halves(ffn.proj_in)
         self.gate = PackedLinear(gate, 'gelu')
         self.value = PackedLinear(value)
         self.proj_out = PackedLinear(ffn.proj_out)
@@ -87,7 +87,7 @@ class PackedGEGLU(nn.Module):
         return self.proj_out(self.value(x, self.gate(x)))
 
 
-def halves(linear: nn.Linear) -> list[nn.Linear]:
+def _halves(linear: nn.Linear) -> list[nn.Linear]:
     """Two layers, the first and the second half of a layer's outputs."""
     found = []
     for weight, bias in zip(linear.weight.detach().chunk(2),
