@@ -7,6 +7,7 @@ too late for them: ``mmaction.utils`` needs ``importlib_metadata``, and
 MMEngine needs ``pkg_resources`` (``setuptools<82``) for every
 ``_base_ = 'mmaction::...'``.
 """
+import atexit
 import importlib.metadata
 import sys
 import warnings
@@ -271,8 +272,14 @@ def mend_imgaug() -> None:
 
 
 def mend_gloo_init() -> None:
-    """Start gloo without ``torch.cuda.set_device``, which MMEngine calls."""
+    """Start gloo without ``torch.cuda.set_device``, and leave it in time.
+
+    MMEngine calls that, and never leaves: a thread of gloo that drops its
+    last tensor while the interpreter ends aborts a process whose work is
+    done (pytorch/pytorch#190489).
+    """
     import torch
+    import torch.distributed as dist
     from mmengine.dist import utils
     if _has_accelerator():
         return
@@ -291,8 +298,13 @@ def mend_gloo_init() -> None:
                 upstream(backend, *args, **kwargs)
             finally:
                 torch.cuda.set_device = set_device
+            atexit.register(leave)
 
         return init_dist
+
+    def leave() -> None:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
     for launcher in ('pytorch', 'slurm'):
         _replace(utils, f'_init_dist_{launcher}', make)

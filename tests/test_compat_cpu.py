@@ -1,5 +1,6 @@
 """Mends of a machine without accelerator: gloo, DDP and AMP on the CPU."""
 import logging
+import sys
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from respike_mmaction import compat
-from tests.processes import free_port
+from tests.processes import free_port, run
 
 no_accelerator = pytest.mark.skipif(
     compat._has_accelerator(), reason='mends a machine without accelerator')
@@ -39,6 +40,22 @@ def test_gloo_and_ddp_on_the_cpu(process_group):
     x = torch.tensor([[1., 2.]])
     ddp(x).sum().backward()
     torch.testing.assert_close(model.weight.grad, x)
+
+
+@no_accelerator
+def test_gloo_is_left_before_the_interpreter_ends(process_group):
+    """What is registered first is called last."""
+    code = """if True:
+        import atexit
+        import torch.distributed as dist
+        atexit.register(lambda: print('left', not dist.is_initialized()))
+        import respike_mmaction
+        from mmengine.dist import init_dist
+        init_dist('pytorch', 'gloo')
+        print('joined', dist.is_initialized())
+        """
+    out = run([sys.executable, '-c', code]).stdout
+    assert out.split()[-4:] == ['joined', 'True', 'left', 'True']
 
 
 @no_accelerator
