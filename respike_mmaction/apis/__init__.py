@@ -2,6 +2,7 @@
 from .ablation import ablation_table, gather_runs
 from .accelerate import accelerate
 from .answer_files import AnswerFile, looked_at, table_line
+from .factorial import effects_table, factorial_design, main_effects
 from .grad_cam import grad_cam
 from .live_frames import LiveFrames
 from .live_stream import LiveStream, energy_per_frame
@@ -19,8 +20,9 @@ __all__ = [
     'Answer', 'AnswerFile', 'FrameSource', 'LiveFrames', 'LiveStream',
     'Prediction', 'Segment', 'Source', 'Span', 'StreamState',
     'StreamingRecognizer', 'Timeline', 'Trace', 'TrainedNetwork',
-    'ablation_table', 'accelerate', 'energy_per_frame', 'expand',
-    'gather_runs', 'grad_cam', 'last_accuracy', 'load_trained', 'looked_at',
-    'predict', 'predict_sources', 'read_clip', 'read_scalars', 'series',
-    'table_line', 'trace_clip', 'write_scores', 'write_segments'
+    'ablation_table', 'accelerate', 'effects_table', 'energy_per_frame',
+    'expand', 'factorial_design', 'gather_runs', 'grad_cam', 'last_accuracy',
+    'load_trained', 'looked_at', 'main_effects', 'predict', 'predict_sources',
+    'read_clip', 'read_scalars', 'series', 'table_line', 'trace_clip',
+    'write_scores', 'write_segments'
 ]

@@ -96,6 +96,32 @@ def test_values_to_choose_from(ablate):
         'a,lr=1', 'a,lr=2', 'b,lr=1', 'b,lr=2'}
 
 
+FACTORS = ('--factor', 'smooth', 'x.eps=1', '--factor', 'still', 'f=0', 'g=0')
+
+
+def test_factors(ablate):
+    trained = [c for c in ablate(*FACTORS, seeds='0') if c[0] == 'train']
+    assert sorted(trained) == [
+        ('train', name, *options) for name in 'ab' for options in (
+            (), ('f=0', 'g=0'), ('x.eps=1', ), ('x.eps=1', 'f=0', 'g=0'))]
+    effects = (ablate.out / 'effects.md').read_text()
+    assert effects.count('| smooth | +0.0 | 0.0 |') == 2  # of a and of b
+    ablate.broken.add('b')
+    (ablate.out / 'effects.md').unlink()
+    with pytest.raises(SystemExit, match='b,none'):
+        ablate(*FACTORS)
+    assert not (ablate.out / 'effects.md').exists()  # not balanced
+    ablate.broken.clear()
+    ablate(*FACTORS)
+    assert (ablate.out / 'effects.md').exists()
+
+
+def test_a_factor_without_options_is_refused(ablate, capsys):
+    with pytest.raises(SystemExit):
+        ablate('--factor', 'lr=1')
+    assert 'a name, then KEY=VALUE' in capsys.readouterr().err
+
+
 def test_other_options_do_not_mix_with_results(ablate):
     ablate(seeds='0')
     with pytest.raises(ValueError, match=r"with \[\], not \['lr=2'\]"):

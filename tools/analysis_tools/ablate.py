@@ -10,6 +10,14 @@ its energy is measured with the weights of its last epoch. The same command
 again goes on where it stopped: runs that are whole are not repeated, those
 that failed are. ``OUT/results.md``, ``.json`` and ``.png`` are written
 after every run.
+
+``--factor`` asks which of several changes help, in a factorial design::
+
+    ablate.py lite.py --factor smooth model.cls_head.label_smooth_eps=0.1
+        --factor dropout model.cls_head.dropout_ratio=0.5
+
+Every run has some of them on; ``OUT/effects.md`` tells what each adds, over
+all runs.
 """
 import json
 import os
@@ -23,11 +31,19 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from respike_mmaction.apis import ablation_table, gather_runs, last_accuracy
+from respike_mmaction.apis import (
+    ablation_table,
+    effects_table,
+    factorial_design,
+    gather_runs,
+    last_accuracy,
+    main_effects,
+)
 from respike_mmaction.command_line import make_parser
 from respike_mmaction.visualization import draw_accuracy
 
 TOOLS = Path(__file__).resolve().parents[1]
+NONE = 'none'  # of the factors is on
 THREADS = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
 
 
@@ -44,6 +60,11 @@ def parse_args(argv=None):
         help='train every config with each of these values: to choose '
         'settings on a held part of the training list (split_list.py)')
     parser.add_argument(
+        '--factor', nargs='+', action='append', default=[],
+        metavar=('NAME', 'KEY=VALUE'),
+        help='what may help, with the options that switch it on; again for '
+        'each of up to eight')
+    parser.add_argument(
         '--jobs', type=int, choices=(1, 2), default=1,
         help='runs at a time, of one thread each (default: 1)')
     parser.add_argument(
@@ -52,17 +73,25 @@ def parse_args(argv=None):
     parser.add_argument(
         '--energy-model', default='horowitz_45nm', help='of the picture')
     parser.add_argument('--keep-checkpoints', action='store_true')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name, *options in args.factor:
+        if not options or '=' in name:
+            parser.error(f'--factor {name}: a name, then KEY=VALUE')
+    return args
 
 
-def variants(configs, vary):
+def variants(configs, vary, factors=()):
     """Name, config and options of every network to train."""
     axes = [[f'{key}={value}' for value in values.split(',')]
             for key, _, values in (entry.partition('=') for entry in vary)]
+    switches = {name: options for name, *options in factors}
+    runs = factorial_design([f[0] for f in factors]) if factors else [()]
     found = {}
-    for config, options in product(configs, product(*axes)):
+    for config, options, on in product(configs, product(*axes), runs):
         Config.fromfile(config)  # a wrong one is seen before the first run
-        name = ','.join((Path(config).stem, *options)).replace('/', '_')
+        words = (*options, *(['+'.join(on) or NONE] if factors else []))
+        name = ','.join((Path(config).stem, *words)).replace('/', '_')
+        options = [*options, *(o for name in on for o in switches[name])]
         if name in found:
             raise ValueError(f'{config} is not allowed: there is a {name!r} '
                              'already, and results go by it')
@@ -117,13 +146,30 @@ def is_whole(folder, options):
 
 def write_results(folders, args):
     """Table and picture of what is there."""
-    rows = gather_runs(f for f in folders if (f / 'result.json').exists())
+    whole = [f for f in folders if (f / 'result.json').exists()]
+    rows = gather_runs(whole)
     if not rows:
         return
     out = args.out_dir
     (out / 'results.json').write_text(json.dumps(rows, indent=1) + '\n')
     (out / 'results.md').write_text(ablation_table(rows))
     draw_accuracy(rows, out / 'results.png', args.energy_model)
+    if args.factor and len(whole) == len(folders):  # balanced
+        (out / 'effects.md').write_text(effects_of(rows, args.factor))
+
+
+def effects_of(rows, factors):
+    """What the factors add, for each network that has them."""
+    names = [name for name, *_ in factors]
+    networks = {}
+    for row in rows:
+        network, _, on = row['config'].rpartition(',')
+        networks.setdefault(network, []).extend(
+            (on.split('+'), accuracy)
+            for accuracy in row['accuracies'].values())
+    return '\n'.join(
+        f'{network}\n\n{effects_table(main_effects(names, runs))}'
+        for network, runs in networks.items())
 
 
 def main(argv=None):
@@ -131,7 +177,8 @@ def main(argv=None):
     runs = {}
     # seed by seed: a table that is not whole yet is fair to all
     for seed, (name, (config, options)) in product(
-            args.seeds, variants(args.configs, args.vary).items()):
+            args.seeds, variants(
+                args.configs, args.vary, args.factor).items()):
         runs[args.out_dir / name / f'seed_{seed}'] = (
             name, config, [*args.cfg_options, *options], seed)
     waiting = {folder: run for folder, run in runs.items()
