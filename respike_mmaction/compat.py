@@ -9,6 +9,7 @@ MMEngine needs ``pkg_resources`` (``setuptools<82``) for every
 """
 import atexit
 import importlib.metadata
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -351,11 +352,15 @@ def mend_cpu_amp() -> None:
             self._scale_update_param = None
             self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
             self.cast_dtype = torch.bfloat16
+            slow = '' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else (
+                ' This CPU has no instructions for it, which makes it several '
+                'times slower than float32: leave --amp out.')
             print_log(
                 'No accelerator: mixed precision runs as bfloat16 on the CPU, '
                 f'without loss scaling (configured: dtype={dtype}, '
-                f'loss_scale={loss_scale}).',
-                logger='current')
+                f'loss_scale={loss_scale}).{slow}',
+                logger='current',
+                level=logging.WARNING if slow else logging.INFO)
 
         return init
 

@@ -84,7 +84,10 @@ def test_amp_on_the_cpu_is_bfloat16(dtype):
 
 
 @no_accelerator
-def test_amp_on_the_cpu_says_so_once():
+@pytest.mark.parametrize('fast', [True, False])
+def test_amp_on_the_cpu_says_so_once(monkeypatch, fast):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported',
+                        lambda: fast)
     records = []
     handler = logging.Handler()
     handler.emit = records.append
@@ -98,6 +101,7 @@ def test_amp_on_the_cpu_says_so_once():
     assert len(records) == 1
     assert 'bfloat16 on the CPU' in records[0].getMessage()
     assert 'dtype=float16' in records[0].getMessage()
+    assert ('leave --amp out' in records[0].getMessage()) is not fast
 
 
 @pytest.mark.parametrize('mend, owner, name', [
