@@ -10,6 +10,7 @@ keep = 'all'  # what the network reads: all frames, or 'key', 'residual'
 reference = 'key'  # what a residual is taken to: 'key', 'previous'
 frame_order = 'given'  # within a group: 'given', 'reversed', 'shuffled', ...
 flip_ratio = 0.5
+erase_prob = 0.  # of a training clip
 area = (0.6, 1.0)  # of a training crop
 
 data_root = 'data/msr_action3d_depth/'
@@ -48,6 +49,11 @@ train_pipeline = [
         scale=('${clip.size}', '${clip.size}'),
         keep_ratio=False),
     dict(type='Flip', flip_ratio='${flip_ratio}'),
+    dict(
+        type='RandomErasing',
+        erase_prob='${erase_prob}',
+        max_area_ratio=0.2,
+        fill_color=0),
     split_clip[0],
     dict(
         type='GroupFrameOrder',
