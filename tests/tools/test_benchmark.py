@@ -141,9 +141,15 @@ def test_acceleration_is_compared_with_the_network_itself(config):
     model = build(load_model_config(config)).eval()
     videos = [dict(inputs=[torch.randint(0, 256, (8, 3, 32, 32)).byte()],
                    data_samples=[ActionDataSample()]) for _ in range(2)]
-    found = compare(model, videos, ['int8', 'bf16'])
+    for data, off in zip(videos, (0, 1), strict=True):  # one right, one wrong
+        sample, = model.test_step(data)
+        data['data_samples'][0].set_gt_label(
+            (int(sample.pred_score.argmax()) + off) % 5)
+    found, right = compare(model, videos, ['int8', 'bf16'])
+    assert right == 1
     for comparison in found.values():
         assert len(comparison.differences) == 2
+        assert abs(comparison.right - right) <= comparison.changed
         names = [*comparison.unequal]
         assert names and all(
             0 <= comparison.agreement(name) <= 100 for name in names)

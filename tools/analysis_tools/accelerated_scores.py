@@ -57,7 +57,7 @@ class Comparison:
     def __init__(self, model):
         self.model = model
         self.spikes = Spikes(model)
-        self.changed = 0
+        self.changed = self.right = 0
         self.differences = []
         self.unequal, self.positions = {}, {}
 
@@ -65,8 +65,10 @@ class Comparison:
         """Compare the answer for a video, and the spikes behind it."""
         sample, = self.model.test_step(data)
         scores = sample.pred_score
-        self.changed += int(scores.argmax() != expected.argmax())
-        self.differences.append((scores - expected).abs().mean().item())
+        self.changed += int(scores.argmax() != expected.pred_score.argmax())
+        self.right += int(scores.argmax() == expected.gt_label)
+        self.differences.append(
+            (scores - expected.pred_score).abs().mean().item())
         for name, found in self.spikes.layers.items():
             unequal = (found != spikes[name]).sum().item()
             self.unequal[name] = self.unequal.get(name, 0) + unequal
@@ -80,15 +82,16 @@ class Comparison:
 
 @torch.no_grad()
 def compare(model, videos, modes):
-    """A :class:`Comparison` of each mode."""
+    """A :class:`Comparison` of each mode; right answers without any."""
     found = {mode: Comparison(accelerate(model, *ACCELERATED[mode]))
              for mode in modes}
-    spikes = Spikes(model)
+    spikes, right = Spikes(model), 0
     for data in track(videos, 'comparing', transient=True):
         sample, = model.test_step(data)
         for comparison in found.values():
-            comparison.add(data, sample.pred_score, spikes.layers)
-    return found
+            comparison.add(data, sample, spikes.layers)
+        right += int(sample.pred_score.argmax() == sample.gt_label)
+    return found, right
 
 
 def main(argv=None):
@@ -96,12 +99,13 @@ def main(argv=None):
     model = load_trained(args.checkpoint, args.config).model
     videos = [data for _, data in read_videos(
         Config.fromfile(args.config), args.videos, None)]
-    found = compare(model, videos, args.modes)
-    print(f'{len(videos)} videos, {machine("cpu")}\n')
+    found, right = compare(model, videos, args.modes)
+    print(f'{len(videos)} videos, {right} answered rightly in float32, '
+          f'{machine("cpu")}\n')
     print_table(
-        ['mode', 'answers changed', 'mean score difference',
+        ['mode', 'right', 'answers changed', 'mean score difference',
          'of the worst video'],
-        [[mode, c.changed, f'{np.mean(c.differences):.6f}',
+        [[mode, c.right, c.changed, f'{np.mean(c.differences):.6f}',
           f'{np.max(c.differences):.6f}'] for mode, c in found.items()])
     print('\npositions with the same spike / %')
     layers = next(iter(found.values())).unequal
