@@ -307,7 +307,7 @@ def mend_gloo_init() -> None:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    for launcher in ('pytorch', 'slurm'):
+    for launcher in ('pytorch', 'slurm', 'mpi'):
         _replace(utils, f'_init_dist_{launcher}', make)
 
 

@@ -59,6 +59,15 @@ def test_gloo_is_left_before_the_interpreter_ends(process_group):
 
 
 @no_accelerator
+def test_gloo_by_mpi(process_group, monkeypatch):
+    for name, value in dict(
+            LOCAL_RANK=0, SIZE=1, RANK=0).items():
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', str(value))
+    dist_utils.init_dist('mpi', 'gloo')
+    assert torch.distributed.get_backend() == 'gloo'
+
+
+@no_accelerator
 def test_nccl_without_cuda_says_what_to_do(process_group):
     with pytest.raises(RuntimeError, match='env_cfg.dist_cfg.backend=gloo'):
         dist_utils._init_dist_pytorch('nccl')

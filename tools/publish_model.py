@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from respike_mmaction.annotations import read_label_map
 from respike_mmaction.checkpoints import publish
+from respike_mmaction.command_line import run_tool
 
 
 def main(argv=None):
@@ -30,4 +31,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -38,6 +38,9 @@ def accelerate(model: nn.Module,
     float32, and so does the classifier. Where the machine cannot do one of
     these, that part stays as it is, and one line of the log says why.
 
+    Rounding changes spikes, and those change others, layer after layer: what
+    it costs a network is measured by ``accelerated_scores.py``.
+
     Args:
         model (nn.Module): :class:`ReSpikeRecognizer`, an MMAction2 recognizer
             with :class:`SpikingResNet` as its backbone, or the backbone

@@ -55,7 +55,7 @@ CHANGES = (
     (r'ablate\.py .*--vary', r'--cfg-options .*held.txt',
      '--cfg-options max_epochs=1 clip.size=32'),
     (r'ablate\.py .*as1$', '$', ' --cfg-options max_epochs=1 clip.size=32'),
-    (r'split_list\.py data', r'data/\S+', 'AS1_train.txt'),
+    (r'split_list\.py data', r'(?<= )data/\S+', 'AS1_train.txt'),
     (r'--factor', r'ann_file_train=\S+ ann_file_val=\S+', 'max_epochs=1'),
     (r'--factor', 'clip.size=64', 'clip.size=32'),
     (r'--factor', r'--factor key_rate.*(?=--out)', ''),  # four runs

@@ -30,7 +30,8 @@ def ablate(tmp_path, monkeypatch):
             seed = int(args[args.index('--seed') + 1])
             scalars = folder / 'now/vis_data/scalars.json'
             scalars.parent.mkdir(parents=True)
-            scalars.write_text(json.dumps({'acc/top1': .5 + seed / 10}))
+            scalars.write_text(json.dumps({
+                'acc/top1': .5 + seed / 10 + .2 * ('x.eps=1' in options)}))
             (folder / 'epoch_1.pth').write_text('weights')
             (folder / 'last_checkpoint').write_text(
                 str(folder / 'epoch_1.pth'))
@@ -105,7 +106,8 @@ def test_factors(ablate):
         ('train', name, *options) for name in 'ab' for options in (
             (), ('f=0', 'g=0'), ('x.eps=1', ), ('x.eps=1', 'f=0', 'g=0'))]
     effects = (ablate.out / 'effects.md').read_text()
-    assert effects.count('| smooth | +0.0 | 0.0 |') == 2  # of a and of b
+    assert [effects.count(line) for line in (
+        '| smooth | +20.0 | 0.0 |', '| still | +0.0 | 0.0 |')] == [2, 2]
     ablate.broken.add('b')
     (ablate.out / 'effects.md').unlink()
     with pytest.raises(SystemExit, match='b,none'):
@@ -116,10 +118,12 @@ def test_factors(ablate):
     assert (ablate.out / 'effects.md').exists()
 
 
-def test_a_factor_without_options_is_refused(ablate, capsys):
+@pytest.mark.parametrize('words', [
+    ('lr=1', ), ('lr', ), ('none', 'lr=1'), ('a+b', 'lr=1'), ('a,b', 'lr=1')])
+def test_a_factor_is_a_name_and_options(ablate, capsys, words):
     with pytest.raises(SystemExit):
-        ablate('--factor', 'lr=1')
-    assert 'a name, then KEY=VALUE' in capsys.readouterr().err
+        ablate('--factor', *words)
+    assert f'--factor {words[0]}: a name of letters' in capsys.readouterr().err
 
 
 def test_other_options_do_not_mix_with_results(ablate):

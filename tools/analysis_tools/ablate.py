@@ -39,7 +39,7 @@ from respike_mmaction.apis import (
     last_accuracy,
     main_effects,
 )
-from respike_mmaction.command_line import make_parser
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.visualization import draw_accuracy
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -75,8 +75,10 @@ def parse_args(argv=None):
     parser.add_argument('--keep-checkpoints', action='store_true')
     args = parser.parse_args(argv)
     for name, *options in args.factor:
-        if not options or '=' in name:
-            parser.error(f'--factor {name}: a name, then KEY=VALUE')
+        if not options or not name.isidentifier() or name == NONE:
+            parser.error(
+                f'--factor {name}: a name of letters, digits and _, but '
+                f'{NONE!r}, then KEY=VALUE')
     return args
 
 
@@ -206,4 +208,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from respike_mmaction.command_line import run_tool
 from respike_mmaction.datasets.annotation_file import UNLABELLED
 from respike_mmaction.energy import (
     format_report,
@@ -128,4 +129,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

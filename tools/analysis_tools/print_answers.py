@@ -5,7 +5,7 @@ without labels all answers are printed, in its order.
 """
 
 from respike_mmaction.annotations import read_label_map
-from respike_mmaction.command_line import make_parser
+from respike_mmaction.command_line import make_parser, run_tool
 from respike_mmaction.engine import read_answers, wrong_answers
 
 
@@ -46,4 +46,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -2,6 +2,7 @@
 import argparse
 
 from respike_mmaction.annotations import read_label_map
+from respike_mmaction.command_line import run_tool
 from respike_mmaction.engine import VideoAccMetric, labelled_results
 from respike_mmaction.engine.video_acc_metric import confusion_matrix
 
@@ -37,4 +38,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -13,6 +13,7 @@ from mmengine.dataset import Compose
 
 from respike_mmaction.apis import load_trained
 from respike_mmaction.apis.trained import predict_batch
+from respike_mmaction.command_line import run_tool
 from respike_mmaction.deployment import to_nir
 from respike_mmaction.deployment.extras import require
 from respike_mmaction.deployment.nir_simulators import (
@@ -108,4 +109,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,6 +1,7 @@
 """Draw what the two branches of a config see of a video."""
 import argparse
 
+from respike_mmaction.command_line import run_tool
 from respike_mmaction.visualization import draw_split, read_split
 
 
@@ -24,4 +25,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
