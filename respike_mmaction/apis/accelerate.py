@@ -18,7 +18,7 @@ from ..models.layers.int8_spike_conv import (
     why_not_int8,
 )
 from ..models.layers.packed import pack, why_not_packed
-from ..models.neurons import BaseNeuron
+from ..models.layers.spiking_block import spiking_blocks
 
 SPIKES = (*TERMS, None)
 DENSE = ('bfloat16', None)
@@ -205,9 +205,7 @@ def _if_maps_stay(change: Callable, backbone: nn.Module,
 # number formats
 def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
                        dtype: torch.dtype) -> None:
-    for block in _blocks(backbone):
-        if not isinstance(block.neuron1, BaseNeuron):
-            continue  # the ReLU twin has no spikes
+    for block in spiking_blocks(backbone).values():
         for index in '12':
             conv = getattr(block, f'conv{index}')
             setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))

@@ -98,6 +98,12 @@ def round_weights(weight: Tensor, terms: int) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
+def round_to_int8(weight: Tensor) -> Tensor:
+    """The weights (C', C, h, w) that one term stands for."""
+    (integers, scale), = round_weights(weight, 1)
+    return (integers * scale[:, None, None, None]).to(weight.dtype)
+
+
 @functools.cache
 def why_not_int8() -> str:
     """Why this machine has no :class:`Int8SpikeConv2d`, or ''.

@@ -180,6 +180,13 @@ class SpikingStage(nn.Sequential):
         return (x, after) if return_state else x
 
 
+def spiking_blocks(model: nn.Module) -> dict[str, SpikingBasicBlock]:
+    """Blocks whose convolutions take spikes, by name; a ReLU twin has none."""
+    return {name: module for name, module in model.named_modules()
+            if isinstance(module, SpikingBasicBlock)
+            and isinstance(module.neuron1, BaseNeuron)}
+
+
 def split_state(state: State | None, number: int
                 ) -> tuple[State | None, State | None]:
     """The first potentials of a state, and those left."""
