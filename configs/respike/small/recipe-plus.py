@@ -1,7 +1,7 @@
 # What makes the spiking branch learn (docs/evidence.md): ImageNet weights for
 # its convolutions, BatchNorm statistics of all steps, as in evaluation, a
 # loss for each half of the classifier, a higher learning rate, no decay of
-# norms and biases.
+# norms and biases, weights of eight bits where spikes are convolved.
 _base_ = 'respike.py'
 lr = 1e-3
 model = dict(
@@ -9,3 +9,4 @@ model = dict(
     cls_head=dict(branch_loss_weight=1.))
 optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
+default_hooks = dict(int8_weights=dict(type='Int8WeightsHook'))

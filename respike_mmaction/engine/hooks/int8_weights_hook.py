@@ -54,7 +54,8 @@ class Int8WeightsHook(Hook):
         if not spiking_blocks(model):
             raise ValueError(
                 f'Int8WeightsHook: {type(model).__name__} convolves no '
-                'spikes; it takes networks with a SpikingResNet')
+                'spikes; it takes networks with a SpikingResNet of spiking '
+                'neurons (default_hooks.int8_weights=None removes the hook)')
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ValueError(
                 'Int8WeightsHook and EMAHook do not go together: an average '
