@@ -261,8 +261,10 @@ def _cast_to(dtype: torch.dtype) -> Callable:
 
     def cast(value: Any) -> Any:
         if isinstance(value, Tensor) and value.is_floating_point():
-            return value.to(dtype, memory_format=torch.channels_last
-                            if value.ndim == 4 else torch.preserve_format)
+            value = value.to(dtype)  # one after the other takes half the time
+            return value.contiguous(memory_format=torch.channels_last
+                                    if value.ndim == 4 else
+                                    torch.contiguous_format)
         if isinstance(value, tuple | list):
             return type(value)(map(cast, value))
         return value
