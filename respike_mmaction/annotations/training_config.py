@@ -52,6 +52,7 @@ model = dict(
     cls_head=dict(num_classes='$${num_classes}', branch_loss_weight=1.))
 optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
+default_hooks = dict(int8_weights=dict(type='Int8WeightsHook'))
 loader = dict(batch_size='$${batch_size}', num_workers='$${num_workers}')
 train_dataloader = dict(**loader, dataset=dict(
     ann_file='$${ann_file_train}',

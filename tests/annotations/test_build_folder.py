@@ -260,6 +260,7 @@ def test_the_config_trains_and_tests(root, tool, tmp_path, monkeypatch):
     plus, = (root / 'configs/respike').glob('respike-plus_*_hmdb51-rgb.py')
     plus = Config.fromfile(plus)
     assert cfg.optim_wrapper == plus.optim_wrapper and cfg.lr == plus.lr
+    assert cfg.default_hooks == plus.default_hooks
     for part in ('backbone', 'cls_head', 'key_backbone'):
         assert {**cfg.model[part], 'num_classes': 0} == {
             **plus.model[part], 'num_classes': 0}
