@@ -62,13 +62,14 @@ class Int8WeightsHook(Hook):
                 'of rounded weights is not rounded; leave one of them out')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the weights before rounding, if there are some.
+        """Take the weights before rounding, if the run is resumed.
 
         Args:
-            runner (Runner): Not used.
+            runner (Runner): The runner.
             checkpoint (dict): What was saved.
         """
-        self._loaded = checkpoint.get(KEPT, {})
+        if runner._resume:
+            self._loaded = checkpoint.get(KEPT, {})
 
     @torch.no_grad()
     def before_train(self, runner: Runner) -> None:
