@@ -40,6 +40,7 @@ class Int8WeightsHook(Hook):
         self._unrounded: dict[str, Tensor] = {}
         self._loaded: dict[str, Tensor] = {}
         self._weights: dict[str, nn.Parameter] = {}
+        self._handles: list[Any] = []
 
     def before_run(self, runner: Runner) -> None:
         """Refuse what takes weights off their grid.
@@ -87,11 +88,15 @@ class Int8WeightsHook(Hook):
             for name, weight in self._weights.items()}
         self._loaded = {}
         self._round()
+        while self._handles:  # of an earlier training: each counts once
+            self._handles.pop().remove()
         wrappers: Any = runner.optim_wrapper
         for wrapper in getattr(wrappers, 'optim_wrappers',
                                {'': wrappers}).values():
-            wrapper.optimizer.register_step_pre_hook(self._restore)
-            wrapper.optimizer.register_step_post_hook(self._keep_and_round)
+            optimizer = wrapper.optimizer
+            self._handles += [
+                optimizer.register_step_pre_hook(self._restore),
+                optimizer.register_step_post_hook(self._keep_and_round)]
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:

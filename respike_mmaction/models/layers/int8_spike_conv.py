@@ -99,7 +99,14 @@ def round_weights(weight: Tensor, terms: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def round_to_int8(weight: Tensor) -> Tensor:
-    """The weights (C', C, h, w) that one term stands for."""
+    """The weights that one term stands for.
+
+    Args:
+        weight (Tensor): (C', C, h, w).
+
+    Returns:
+        Tensor: Like ``weight``, multiples of each channel's scale.
+    """
     (integers, scale), = round_weights(weight, 1)
     return (integers * scale[:, None, None, None]).to(weight.dtype)
 

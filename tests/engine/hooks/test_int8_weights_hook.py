@@ -115,6 +115,22 @@ def test_weights_stay_rounded_and_a_stop_loses_nothing(videos, tmp_path):
     assert off_grid(weights['conv1.weight']) > .1
 
 
+def test_a_second_training_rounds_once_a_step():
+    """Twice a step would keep rounded weights, and lose small steps."""
+    model = SpikingResNet(depth=10, base_channels=8, num_steps=1)
+    weight = model.layer1[0].conv2.weight
+    runner, hook = runner_of(model), Int8WeightsHook()
+    hook.before_train(runner)
+    hook.before_train(runner)
+    rounded = weight.detach().clone()
+    gradient = torch.full_like(rounded, rounded.abs().amax().item() / 127)
+    for _ in range(20):  # two levels in all, a tenth of one each
+        weight.grad = gradient.clone()
+        runner.optim_wrapper.optimizer.step()
+    assert torch.allclose(weight, rounded - 2 * gradient,
+                          atol=.51 * gradient[0, 0, 0, 0].item())
+
+
 @pytest.mark.skipif(bool(why_not_int8()), reason=f'{why_not_int8()}')
 def test_nothing_is_lost_in_eight_bits():
     """Spike by spike, which without the hook is not so."""
