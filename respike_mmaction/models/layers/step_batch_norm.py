@@ -271,9 +271,11 @@ def _steps(x: Tensor, S: int) -> Tensor:
 
 def _image_statistics(x: Tensor, S: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (S, C), image by image."""
+    # left alone by a momentum of 0; the statistics are of their dtype
+    running = x.new_zeros(2, x.shape[1], dtype=_stat_dtype(x))
     parts = [
-        torch.batch_norm_update_stats(
-            image.to(_stat_dtype(x)), None, None, 0.) for image in x.split(1)
+        torch.batch_norm_update_stats(image, *running, 0.)
+        for image in x.split(1)
     ]
     means, variances = (
         torch.stack(z).unflatten(0, (-1, S))
@@ -295,19 +297,23 @@ class _ChannelsLastNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor,
                 S: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = _stat_dtype(x)
         mean, var = _image_statistics(x, S)
-        scale = weight * (var + eps).rsqrt()
-        shift = torch.addcmul(bias, mean, scale, value=-1)
         y = torch.empty_like(x)
-        for source, target in zip(_steps(x, S), _steps(y, S), strict=True):
-            if x.dtype == dtype:
+        if x.dtype == mean.dtype:
+            scale = weight * (var + eps).rsqrt()
+            shift = torch.addcmul(bias, mean, scale, value=-1)
+            for source, target in zip(_steps(x, S), _steps(y, S),
+                                      strict=True):
                 torch.addcmul(shift[:, None], source, scale[:, None],
                               out=target)
-            else:
-                target.copy_(
-                    torch.addcmul(shift[:, None], source.to(dtype),
-                                  scale[:, None]))
+        else:  # that of eval mode casts on the way
+            none = mean.new_empty(0)
+            affine = weight.to(mean.dtype), bias.to(mean.dtype)
+            for i, (image, target) in enumerate(
+                    zip(x.split(1), y.split(1), strict=True)):
+                torch.native_batch_norm(
+                    image, *affine, mean[i % S], var[i % S], False, 0., eps,
+                    out=(target, none, none))
         ctx.save_for_backward(x, weight, mean, var)
         ctx.args = S, eps
         ctx.mark_non_differentiable(mean, var)
@@ -323,8 +329,8 @@ class _ChannelsLastNorm(torch.autograd.Function):
         # sums of g (x - mean) / std and of g, by the backward of eval mode
         sums = [
             torch.ops.aten.native_batch_norm_backward(
-                g.to(dtype), image.to(dtype), None, mean[i % S], var[i % S],
-                None, None, False, eps, [False, True, True])[1:]
+                g, image, None, mean[i % S], var[i % S], None, None, False,
+                eps, [False, True, True])[1:]
             for i, (g, image) in enumerate(
                 zip(grad.split(1), x.split(1), strict=True))
         ]
