@@ -17,7 +17,6 @@ model = dict(
     stride='${clip.stride}',
     num_frames='${clip.num_frames}',
     reference='${reference}',
-    channels_last=False,  # wins on larger maps only
     key_backbone=dict(pretrained='${pretrained}'),
     # runs too short to pay for a compilation
     backbone=dict(neuron=dict(backend='torch')),
