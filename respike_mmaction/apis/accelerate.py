@@ -21,7 +21,7 @@ from ..models.layers.packed import pack, why_not_packed
 from ..models.layers.spiking_block import spiking_blocks
 
 SPIKES = (*TERMS, None)
-DENSE = ('bfloat16', None)
+DENSE = ('bfloat16', 'bfloat16_keys', None)
 
 
 def accelerate(model: nn.Module,
@@ -40,7 +40,9 @@ def accelerate(model: nn.Module,
 
     Rounding changes spikes, and those change others, layer after layer: what
     it costs a network is measured by ``accelerated_scores.py``. Eight bits
-    cost nothing after a training with ``Int8WeightsHook``.
+    cost nothing after a training with ``Int8WeightsHook``; what bfloat16
+    costs is what it moves in the spiking branch, which ``'bfloat16_keys'``
+    leaves alone.
 
     Args:
         model (nn.Module): :class:`ReSpikeRecognizer`, an MMAction2 recognizer
@@ -49,8 +51,9 @@ def accelerate(model: nn.Module,
         spikes (str, optional): ``'int8'``, one integer a weight;
             ``'int8x2'``, two, 15 bits in twice the time; None, the
             convolutions of spikes stay as they are. Defaults to ``'int8'``.
-        dense (str, optional): ``'bfloat16'``, or None for float32. Defaults
-            to ``'bfloat16'``.
+        dense (str, optional): ``'bfloat16'``; ``'bfloat16_keys'``, in key
+            branch and fusion alone; or None for float32. Defaults to
+            ``'bfloat16'``.
 
     Returns:
         nn.Module: The copy, in eval mode. It cannot be trained or saved:
@@ -69,9 +72,10 @@ def accelerate(model: nn.Module,
     spikes, dense = _possible(model, spikes, dense)
     fast: Any = copy.deepcopy(model).eval().requires_grad_(False)
     fast = fast.to(memory_format=torch.channels_last)
+    everywhere = dense == 'bfloat16'
     if hasattr(fast, 'channels_last'):  # in one pass with the cast below
-        fast.channels_last = not dense
-    dtype = torch.bfloat16 if dense else torch.float32
+        fast.channels_last = not everywhere
+    dtype = torch.bfloat16 if everywhere else torch.float32
     for backbone in _spiking(fast):
         fold_spiking(backbone)
         if spikes:
@@ -80,7 +84,7 @@ def accelerate(model: nn.Module,
         fast.key_backbone = _if_maps_stay(
             _fold_dense, fast.key_backbone, 1e-3)
     if dense:
-        _to_bfloat16(fast)
+        _to_bfloat16(fast, everywhere)
     _pack_dense(fast)
     refusal = _Refusal()
     fast.register_state_dict_pre_hook(refusal)
@@ -213,9 +217,12 @@ def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
             getattr(block, f'neuron{index}').as_bytes = True
 
 
-def _to_bfloat16(model: Any) -> None:
-    """Every dense part in bfloat16; heads get float32 again."""
-    for part in _branches(model):
+def _to_bfloat16(model: Any, everywhere: bool) -> None:
+    """Dense parts in bfloat16; heads get float32 again."""
+    branches = _spiking(model) if everywhere else []
+    if hasattr(model, 'key_backbone'):
+        branches.append(model.key_backbone)
+    for part in branches:
         part.bfloat16()
         part.register_forward_pre_hook(_cast_to(torch.bfloat16))
     if hasattr(model, 'cls_head'):
@@ -233,11 +240,6 @@ def _to_bfloat16(model: Any) -> None:
                     lambda module, args, out: out.bfloat16())
 
 
-def _branches(model: Any) -> list[nn.Module]:
-    keys = [model.key_backbone] if hasattr(model, 'key_backbone') else []
-    return [*_spiking(model), *keys]
-
-
 def _fusions(model: Any) -> list[nn.Module]:
     return [*getattr(getattr(model, 'cls_head', None), 'fusions', {}).values()]
 
@@ -247,10 +249,10 @@ def _pack_dense(model: Any) -> None:
     if (weight.device.type != 'cpu'
             or weight.dtype not in (torch.float32, torch.bfloat16)):
         return  # which is said of all other parts, too
-    reason = why_not_packed(weight.dtype)
-    if reason:
-        print_log(f'accelerate: dense layers are not packed, {reason}',
-                  'current')
+    reasons = {why_not_packed(p.dtype) for p in model.parameters()}
+    if reasons != {''}:
+        print_log('accelerate: dense layers are not packed, '
+                  f'{max(reasons)}', 'current')
         return
     for part in (*_spiking(model), *_fusions(model)):
         pack(part)

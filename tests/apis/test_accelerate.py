@@ -132,16 +132,33 @@ def test_the_relu_twin_keeps_its_real_values():
 
 
 @needs_int8
-def test_bfloat16_beside():
+@pytest.mark.parametrize('dense', ['bfloat16', 'bfloat16_keys'])
+def test_bfloat16_beside(dense):
     model = recognizer()
     frames = torch.randn(2, 8, 3, 64, 64)
-    fast = accelerate(model)
+    fast = accelerate(model, dense=dense)
     expected, found = scores(model, frames), scores(fast, frames)
     assert 0 < (found - expected).abs().mean() < .1 * expected.std()
     # the model itself is as it was
     assert torch.equal(scores(model, frames), expected)
     assert not any(m.as_bytes for m in model.modules()
                    if isinstance(m, BaseNeuron))
+
+
+@needs_int8
+def test_bfloat16_keys_leave_the_spiking_branch_alone():
+    """Equal bit for bit where no fusion brings in the keys."""
+    model = recognizer(head=dict(fused_stages=()))
+    frames = torch.randn(2, 8, 3, 64, 64)
+    with torch.no_grad():
+        (keys, expected), *_ = accelerate(model, dense=None).extract_feat(
+            frames)
+        (found_keys, found), *_ = accelerate(
+            model, dense='bfloat16_keys').extract_feat(frames)
+        (_, other), *_ = accelerate(model).extract_feat(frames)
+    assert found_keys.dtype == torch.bfloat16 and keys.dtype == torch.float32
+    assert torch.equal(found, expected)
+    assert not torch.equal(other, expected)  # the default rounds it, too
 
 
 @needs_int8

@@ -260,11 +260,12 @@ def test_a_frame_costs_one_step_or_one_key_pass(model):
     assert seen == 2 * [('key', 1), ('keys', 1), *3 * [('spiking', 1)]]
 
 
-def test_an_accelerated_network_streams():
+@pytest.mark.parametrize('dense', ['bfloat16', 'bfloat16_keys'])
+def test_an_accelerated_network_streams(dense):
     model = build().float()
     frames = frames_of(8, 2)
     expected, _ = StreamingRecognizer(model).forward_steps(frames)
-    fast = StreamingRecognizer(accelerate(model))
+    fast = StreamingRecognizer(accelerate(model, dense=dense))
     state, found = None, []
     for frame in frames.unbind(1):
         answer, state = fast.step(frame, state)

@@ -45,6 +45,7 @@ ACCELERATED = {
     'int8': ('int8', None),
     'int8x2': ('int8x2', None),
     'int8 + bf16': ('int8', 'bfloat16'),
+    'int8 + bf16 keys': ('int8', 'bfloat16_keys'),
     'int8x2 + bf16': ('int8x2', 'bfloat16'),
 }
 

@@ -272,9 +272,9 @@ def _steps(x: Tensor, S: int) -> Tensor:
 def _image_statistics(x: Tensor, S: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (S, C), image by image."""
     # left alone by a momentum of 0; the statistics are of their dtype
-    running = x.new_zeros(2, x.shape[1], dtype=_stat_dtype(x))
+    none = x.new_zeros(x.shape[1], dtype=_stat_dtype(x))
     parts = [
-        torch.batch_norm_update_stats(image, *running, 0.)
+        torch.batch_norm_update_stats(image, none, none, 0.)
         for image in x.split(1)
     ]
     means, variances = (
