@@ -75,6 +75,9 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
             alone. Defaults to -1, nothing is frozen, as in the paper.
         norm_eval (bool): Keep every BatchNorm in eval mode in training.
             Defaults to False, as in the paper.
+        zero_init_residual (bool): Start the last BatchNorm of every block
+            from zero weights, so that a block passes its shortcut on.
+            Defaults to False, as in the paper.
         pretrained (str, optional): File or URL of an ImageNet ResNet, in
             torchvision's layout, as deep or deeper, whose convolutions the
             blocks start from; see :func:`load_convolutions`. Defaults to
@@ -108,6 +111,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
                  out_indices: Sequence[int] = (3, ),
                  frozen_stages: int = -1,
                  norm_eval: bool = False,
+                 zero_init_residual: bool = False,
                  pretrained: str | None = None,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg or [
@@ -140,6 +144,7 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
         self.depth = depth
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.zero_init_residual = zero_init_residual
         self.pretrained = pretrained
         self.num_steps = num_steps
         self.out_indices = tuple(out_indices)
@@ -169,6 +174,10 @@ class SpikingResNet(RefusesUnfitWeights, BaseModule):
     def init_weights(self) -> None:
         """Initialize; ``pretrained`` weights come last."""
         super().init_weights()
+        if self.zero_init_residual:
+            for block in self.modules():
+                if isinstance(block, SpikingBasicBlock):
+                    nn.init.zeros_(block.bn2.weight)
         if self.pretrained:
             load_convolutions(self, self.pretrained)
 

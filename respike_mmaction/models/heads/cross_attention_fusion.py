@@ -58,6 +58,10 @@ class CrossAttentionFusion(BaseHead):
             each as if the other were not there, so that the branch that
             learns faster does not spare the other its work. Defaults to 0,
             the paper's.
+        step_losses (bool): Take the spiking half's loss of every residual
+            step alone, and their mean, instead of that of their mean logits
+            (TET, Deng et al., ICLR 2022); for ``branch_loss_weight`` above 0.
+            Defaults to False, the paper's.
         with_cp (bool): Checkpoint the activations of every fusion. Defaults
             to False.
         in_channels (int, optional): Input channels of the classifier, if
@@ -88,6 +92,7 @@ class CrossAttentionFusion(BaseHead):
                  dropout_ratio: float = 0.,
                  init_std: float | None = None,
                  branch_loss_weight: float = 0.,
+                 step_losses: bool = False,
                  with_cp: bool = False,
                  in_channels: int | None = None,
                  **kwargs: Any) -> None:
@@ -114,6 +119,12 @@ class CrossAttentionFusion(BaseHead):
         self.downsample = downsample
         self.init_std = init_std
         self.branch_loss_weight = self._check_weight(branch_loss_weight)
+        if step_losses and not branch_loss_weight:
+            raise ValueError(
+                f'step_losses={step_losses!r} is not allowed for '
+                'CrossAttentionFusion with branch_loss_weight=0: it splits '
+                'the loss that a weight above 0 adds')
+        self.step_losses = step_losses
         self.with_cp = with_cp
         self.fusions = nn.ModuleDict({
             f'stage{i + 1}':
@@ -290,11 +301,24 @@ class CrossAttentionFusion(BaseHead):
         if not self.branch_loss_weight:
             return losses
         for name, (key, spiking) in dict(key=(1, 0), spiking=(0, 1)).items():
-            scores = self((feats[0] * key, feats[1] * spiking), **kwargs)
-            alone = self.loss_by_feat(scores, data_samples)
+            if spiking and self.step_losses:
+                scores, samples = self._of_steps(feats[1], data_samples)
+            else:
+                scores = self((feats[0] * key, feats[1] * spiking), **kwargs)
+                samples = data_samples
+            alone = self.loss_by_feat(scores, samples)
             losses[f'loss_{name}'] = self.branch_loss_weight * sum(
                 value for loss, value in alone.items() if 'loss' in loss)
         return losses
+
+    def _of_steps(self, spiking_map: Tensor, data_samples: SampleList
+                  ) -> tuple[Tensor, SampleList]:
+        """Logits of every step by its spikes alone, and its annotation."""
+        spikes = self.dropout(spiking_map.mean((2, 3)))  # (N*V*K*S, C)
+        weight = self.fc_cls.weight[:, -spikes.shape[1]:]
+        steps = len(spikes) // len(data_samples)
+        return (F.linear(spikes, weight, self.fc_cls.bias),
+                [sample for sample in data_samples for _ in range(steps)])
 
     def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
         """Average the class scores of a video's views.

@@ -326,6 +326,19 @@ def test_frozen_stages(frozen):
         assert same == (prefix in prefixes), prefix
 
 
+@pytest.mark.parametrize('zero', [True, False])
+def test_blocks_that_start_as_their_shortcut(zero):
+    net = build(zero_init_residual=zero, num_steps=2)
+    net.init_weights()
+    net.eval()
+    block, x = net.layer2[1], torch.randn(4, 128, 6, 6)
+    with torch.no_grad():
+        assert torch.equal(block(x), x) == zero
+    assert all(bool(norm.weight.any()) != zero if name.endswith('bn2') else
+               bool(norm.weight.all()) for name, norm in net.named_modules()
+               if isinstance(norm, nn.BatchNorm2d))
+
+
 def test_norm_eval_keeps_running_statistics():
     net = build(depth=10, base_channels=8, norm_eval=True).train()
     before = copy.deepcopy(net.state_dict())

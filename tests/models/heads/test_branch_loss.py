@@ -42,6 +42,30 @@ def test_each_half_is_judged_as_if_the_other_were_not_there():
         assert abs(losses[name] - expected) < 1e-12, name
 
 
+def test_every_step_is_judged_by_itself():
+    head = build(branch_loss_weight=0.5, step_losses=True).double()
+    (keys, spikes), samples = batch()
+    losses = head.loss((keys.double(), spikes.double()), samples,
+                       num_groups=2)
+    logits = spikes.double().mean((2, 3)) @ head.fc_cls.weight[
+        :, 24:].T + head.fc_cls.bias
+    expected = sum(F.cross_entropy(of_view, torch.tensor([label] * 6))
+                   for label, of_view in enumerate(logits.view(3, 6, 5)))
+    assert abs(losses['loss_spiking'] - .5 * expected / 3) < 1e-12
+    plain = build(branch_loss_weight=0.5).double()
+    plain.load_state_dict(head.state_dict())
+    others = plain.loss((keys.double(), spikes.double()), samples,
+                        num_groups=2)
+    for name in ('loss_cls', 'loss_key'):
+        assert losses[name] == others[name]
+    assert losses['loss_spiking'] > others['loss_spiking']  # convex
+
+
+def test_step_losses_without_a_weight_are_refused():
+    with pytest.raises(ValueError, match='step_losses=True.*branch_loss_weig'):
+        build(step_losses=True)
+
+
 def test_they_reach_their_own_branch_alone():
     head = build(branch_loss_weight=1)
     (keys, spikes), samples = batch()
