@@ -12,7 +12,7 @@ from torch import nn
 from respike_mmaction.apis import accelerate
 from respike_mmaction.apis.accelerate import _fold_dense, _if_maps_stay
 from respike_mmaction.models.backbones import SpikingResNet
-from respike_mmaction.models.kernels import byte_scan, eager, plain
+from respike_mmaction.models.kernels import compiled, eager, plain
 from respike_mmaction.models.layers import int8_spike_conv
 from respike_mmaction.models.layers.int8_spike_conv import (
     Int8SpikeConv2d,
@@ -96,7 +96,7 @@ def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
     neuron = plain.Neuron(1., reset, build_surrogate())
     x, v = torch.randn(shape).to(dtype) * 2, torch.randn(shape[::2])
     expected, v_expected = plain.forward(x, v, .25, neuron, True)
-    for kernel in (eager, plain, byte_scan):
+    for kernel in (eager, plain, compiled):
         found, v_found = kernel.forward(x, v, .25, neuron, True,
                                         as_bytes=True)
         assert found.dtype == torch.uint8 and found.shape == x.shape

@@ -146,7 +146,7 @@ def videos(tmp_path_factory):
 def test_it_trains_an_iteration(name, monkeypatch, tmp_path, videos):
     cfg = load(name, monkeypatch, data='motion8')
     cfg.merge_from_dict({
-        'data_root': f'{videos}/', 'max_epochs': 1, 'clip.size': 64,
+        'data_root': f'{videos}/', 'max_epochs': 1, 'clip.size': 32,
         'train_dataloader.batch_size': 2})
     offline(cfg.model)
     cfg.env_cfg.mp_cfg = {}

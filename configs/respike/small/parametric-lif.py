@@ -1,3 +1,3 @@
 _base_ = 'respike.py'
 model = dict(backbone=dict(neuron=dict(
-    _delete_=True, type='ParametricLIFNeuron', backend='torch')))
+    _delete_=True, type='ParametricLIFNeuron')))

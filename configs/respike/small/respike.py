@@ -18,8 +18,6 @@ model = dict(
     num_frames='${clip.num_frames}',
     reference='${reference}',
     key_backbone=dict(pretrained='${pretrained}'),
-    # runs too short to pay for a compilation
-    backbone=dict(neuron=dict(backend='torch')),
     cls_head=dict(num_classes='${num_classes}'))
 
 # the answers of the last epoch count, not those of the best

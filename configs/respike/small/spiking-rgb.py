@@ -8,4 +8,4 @@ model = dict(
         type='SpikingResNet',
         depth=18,
         num_steps='${steps}',
-        neuron=dict(type='LIFNeuron', tau=4 / 3, backend='torch')))
+        neuron=dict(type='LIFNeuron', tau=4 / 3)))

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
@@ -21,6 +22,8 @@ TOLERANCE = {
     torch.bfloat16: 5e-2
 }
 EXACT = (torch.float32, torch.float64)
+_RESULTS = ('spikes', 'potential', 'gradient of x', 'gradient of V',
+            'gradient of the decay')
 
 
 @functools.cache
@@ -29,8 +32,8 @@ def has_triton() -> bool:
     return importlib.util.find_spec('triton') is not None
 
 
-def in_triton(surrogate: Surrogate) -> bool:
-    """Whether the Triton kernels know a surrogate (all of ours)."""
+def is_known(surrogate: Surrogate) -> bool:
+    """Whether Triton kernels and compiler know a surrogate (all of ours)."""
     return type(surrogate) in SURROGATES
 
 
@@ -54,7 +57,7 @@ def require_triton(device: torch.device, surrogate: Surrogate) -> None:
         raise RuntimeError(
             f"backend='triton' needs a CUDA device, got tensors on {device}:"
             " use 'torch' or 'auto'")
-    if not in_triton(surrogate):
+    if not is_known(surrogate):
         names = ', '.join(cls.__name__ for cls in SURROGATES)
         raise ValueError(f"backend='triton' knows the surrogates {names}, "
                          f'got {surrogate!r}')
@@ -118,17 +121,36 @@ def difference(kernel: ModuleType, device: torch.device) -> str:
             (*k.forward(x, v, decay, neuron, True),
              *k.backward(x, v, grad, grad_v, decay, neuron))
             for k in (kernel, eager))
-        names = ('spikes', 'potential', 'gradient of x', 'gradient of V',
-                 'gradient of the decay')
-        for name, a, b in zip(names, found, expected, strict=True):
-            if b is None:
-                continue
-            exact = name in names[:2] and dtype in EXACT
-            bound = 0. if exact else TOLERANCE[dtype] * (
-                1 + b.double().abs().max().item())
-            off = (a.double() - b.double()).abs().max().item()
-            if not off <= bound:  # NaN, too
-                return (f'{name} of {dtype}, {reset} reset, {surrogate}, '
-                        f'shape {(B, S, N)}: off by {off:.3g}, at most '
-                        f'{bound:.3g} is rounding')
+        reason = compare(found, expected, dtype)
+        if reason:
+            return f'{reason}, {reset} reset, {surrogate}, shape {(B, S, N)}'
+    return ''
+
+
+def compare(found: Sequence, expected: Sequence, dtype: torch.dtype,
+            gradients: bool = False) -> str:
+    """The first of a kernel's results that is wrong, in words, or ''.
+
+    Args:
+        found (Sequence[Tensor | None]): Spikes and potential, then the
+            gradients of input, potential and decay.
+        expected (Sequence[Tensor | None]): Those of the eager kernel.
+        dtype (torch.dtype): That of the neuron's input.
+        gradients (bool): Whether gradients are all there is. Defaults to
+            False.
+
+    Returns:
+        str: What differs and by how much.
+    """
+    names = _RESULTS[2:] if gradients else _RESULTS
+    for name, a, b in zip(names, found, expected, strict=False):
+        if b is None:
+            continue
+        exact = name in _RESULTS[:2] and dtype in EXACT
+        bound = 0. if exact else TOLERANCE[dtype] * (
+            1 + b.double().abs().max().item())
+        off = (a.double() - b.double()).abs().max().item()
+        if not off <= bound:  # NaN, too
+            return (f'{name} of {dtype} off by {off:.3g}, at most '
+                    f'{bound:.3g} is rounding')
     return ''

@@ -85,8 +85,17 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
     spikes = []
     for x_t in x.unbind(1):
         s, v = fire(charge(x_t.to(dtype), v, decay), neuron)
-        spikes.append(s.to(torch.uint8 if as_bytes else x.dtype))
+        spikes.append(_numbers(s, torch.uint8 if as_bytes else x.dtype))
     return torch.stack(spikes, 1), v if return_v else None
+
+
+def _numbers(s: Tensor, dtype: torch.dtype) -> Tensor:
+    """Truth values as 0 and 1."""
+    if torch.compiler.is_exporting():
+        return s.to(dtype)  # one node, not two
+    # the compiler makes bytes and bfloat16 of numbers many at a time, of
+    # truth values one by one
+    return torch.where(s, 1., 0.).to(dtype)
 
 
 def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,

@@ -8,10 +8,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..surrogates import Surrogate
-from . import available, byte_scan, eager, plain
+from . import available, compiled, eager, plain
 from .plain import Neuron, membrane_dtype
 
 BACKENDS = ('auto', 'torch', 'triton')
+
+# Elements of a map from which a training on a CPU compiles its neurons: a
+# program costs seconds, and saves a millisecond a call at this size.
+COMPILE_FROM = 2**18
 
 
 def spike_scan(x: Tensor,
@@ -53,12 +57,12 @@ def spike_scan(x: Tensor,
         return_v (bool): Also return the potential after the last step.
             Defaults to False.
         as_bytes (bool): Give spikes as ``uint8``, for convolutions in eight
-            bits, without a gradient; with ``backend='auto'`` on a CPU by
-            :mod:`.byte_scan`. Defaults to False.
+            bits, without a gradient. Defaults to False.
         backend (str): 'torch', eager PyTorch; 'triton', CUDA only; 'auto',
-            on CUDA 'triton' where it works, else 'torch'. Within a compiled
-            or exported model the scan is always fused with its neighbours.
-            Defaults to 'auto'.
+            on CUDA 'triton' where it works, on a CPU :mod:`.compiled` for
+            bytes and for large maps (``COMPILE_FROM``) in training, else
+            'torch'. Within a compiled or exported model the scan is always
+            fused with its neighbours. Defaults to 'auto'.
 
     Returns:
         Tensor | tuple[Tensor, Tensor]: Spikes, 0 or 1, of the shape, dtype
@@ -82,18 +86,17 @@ def spike_scan(x: Tensor,
             raise ValueError(f'v must have the shape {shape}, got '
                              f'{tuple(v.shape)}')
         v = v.to(membrane_dtype(x.dtype))
+    # a trace, such as get_flops.py's, is of the forward
+    trains = not as_bytes and torch.is_grad_enabled() and (
+        not torch.jit.is_tracing()) and any(
+            isinstance(z, Tensor) and z.requires_grad for z in (x, v, decay))
     args = (x, v, decay, _Fold(x, num_steps),
             Neuron(threshold, reset, surrogate), return_v,
-            _choose(backend, x, surrogate, as_bytes))
-    if as_bytes:
-        spikes, v_last = _forward(*args, as_bytes=True)
-        return (spikes, v_last) if return_v else spikes
-    # a trace, such as get_flops.py's, is of the forward
-    if torch.is_grad_enabled() and not torch.jit.is_tracing() and any(
-            isinstance(z, Tensor) and z.requires_grad for z in args[:3]):
+            _choose(backend, x, surrogate, as_bytes, trains))
+    if trains:
         spikes, v_last = _SpikeScan.apply(*args)
     else:
-        spikes, v_last = _forward(*args)
+        spikes, v_last = _forward(*args, as_bytes)
     return (spikes, v_last) if return_v else spikes
 
 
@@ -132,28 +135,32 @@ class _Fold:
 
 def _forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
              fold: _Fold, neuron: Neuron, return_v: bool,
-             kernel: ModuleType, **kwargs: bool
+             kernel: ModuleType, as_bytes: bool = False
              ) -> tuple[Tensor, Tensor | None]:
+    kwargs = dict(as_bytes=True) if as_bytes else {}  # unknown to Triton's
     spikes, v_last = kernel.forward(
         fold.steps(x), fold.potential(v), decay, neuron, return_v, **kwargs)
     return fold.unfold(spikes), fold.unfold(v_last)
 
 
-def _choose(backend: str, x: Tensor, surrogate: Surrogate,
-            as_bytes: bool = False) -> ModuleType:
+def _choose(backend: str, x: Tensor, surrogate: Surrogate, as_bytes: bool,
+            trains: bool) -> ModuleType:
     """The module whose forward and backward do the work."""
     if backend not in BACKENDS:
         raise ValueError(
             f'backend must be one of {BACKENDS}, got {backend!r}')
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return plain
+    if backend == 'auto' and x.device.type == 'cpu':
+        pays = as_bytes or trains and (
+            x.numel() >= COMPILE_FROM and available.is_known(surrogate))
+        return compiled if pays else eager
     if as_bytes:
-        fast = backend == 'auto' and x.device.type == 'cpu'
-        return byte_scan if fast else eager
+        return eager
     if backend == 'triton':
         available.require_triton(x.device, surrogate)
     elif not (backend == 'auto' and x.device.type == 'cuda'
-              and available.in_triton(surrogate)
+              and available.is_known(surrogate)
               and available.triton_works(x.device.index)):
         return eager
     from . import triton_scan  # imports Triton

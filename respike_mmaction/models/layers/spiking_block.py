@@ -18,9 +18,9 @@ from .step_batch_norm import StepBatchNorm2d
 # their order; None stands for resting potentials.
 State = tuple[Tensor, ...]
 
-# Elements of a map from which backward makes it again: below, the calls cost
-# more time than the kept map is worth (2 MiB in float32).
-RECOMPUTE_FROM = 2**19
+# Bytes of a map from which backward makes it again: below, the calls cost
+# more time than the kept map is worth.
+RECOMPUTE_FROM = 2**21
 
 
 class SpikingBasicBlock(nn.Module):
@@ -86,14 +86,11 @@ class SpikingBasicBlock(nn.Module):
 
     def _first(self, x: Tensor, norm: nn.Module | None, moves: Tensor | None,
                *neuron: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """From the block's input to both ways' first BatchNorm."""
+        """From the block's input to the first convolution of each way."""
         if norm is not None:
             x = norm(x)
         x = gate(x, moves)
-        shortcut = x
-        if self.downsample is not None:
-            pool, conv, _ = self.downsample
-            shortcut = conv(pool(x))
+        shortcut = x if self.downsample is None else self.downsample[0](x)
         spikes, v = self._fire(self.neuron1, x, *neuron)
         return shortcut, self.conv1(spikes), v
 
@@ -141,7 +138,8 @@ class SpikingBasicBlock(nn.Module):
         x, v2 = _keep_or_recompute(
             self._second, x, moves, steps, v2, return_state)
         if self.downsample is not None:
-            shortcut = self.downsample[2](shortcut)
+            _, conv, bn = self.downsample
+            shortcut = bn(conv(shortcut))
         x = self.bn2(x) + shortcut
         if not return_state:
             return x
@@ -202,7 +200,7 @@ def _keep_or_recompute(function: Callable, x: Tensor, *args: Any) -> Any:
     in backward: one cheap pass instead of three kept tensors.
     """
     # the size is not asked for where it would be written into a program
-    if torch.compiler.is_compiling() or x.numel() < RECOMPUTE_FROM:
+    if torch.compiler.is_compiling() or x.nbytes < RECOMPUTE_FROM:
         return function(x, *args)
     return recompute(function, x, *args, preserve_rng_state=False)
 

@@ -176,13 +176,13 @@ def test_backward_of_small_maps_computes_nothing_again(monkeypatch):
     calls = []
     monkeypatch.setattr(
         spiking_block, 'recompute',
-        lambda function, *args, **kwargs: calls.append(args[0].numel()) or
+        lambda function, *args, **kwargs: calls.append(args[0].nbytes) or
         function(*args))
-    monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', 8 * 8 * 16 * 16)
+    monkeypatch.setattr(spiking_block, 'RECOMPUTE_FROM', 4 * 8 * 8 * 16**2)
     net = build(depth=10, base_channels=8)
     net(torch.randn(8, 3, 64, 64))
-    # from the stem's map to that of stage 1; the others have fewer elements
-    assert calls == [8 * 8 * 32 * 32, *[8 * 8 * 16 * 16] * 2]
+    # from the stem's map to that of stage 1; the others are smaller
+    assert calls == [4 * 8 * 8 * 32**2, *[4 * 8 * 8 * 16**2] * 2]
 
 
 @pytest.mark.parametrize('num_steps', [1, 3])

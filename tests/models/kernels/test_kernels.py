@@ -7,7 +7,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from respike_mmaction.models.kernels import available, eager, plain, scan
+from respike_mmaction.models.kernels import (
+    available,
+    compiled,
+    eager,
+    plain,
+    scan,
+)
 from respike_mmaction.models.neurons import (
     ATan,
     LIFNeuron,
@@ -130,17 +136,32 @@ def test_triton_knows_four_surrogates(monkeypatch):
         pass
 
     monkeypatch.setenv('TRITON_INTERPRET', '1')
-    assert scan._choose('triton', torch.zeros(2, 3), ATan()).__name__.endswith(
+    x = torch.zeros(2, 3)
+    assert scan._choose('triton', x, ATan(), False, True).__name__.endswith(
         'triton_scan')
     with pytest.raises(ValueError, match='PiecewiseQuadratic.*Steep'):
-        scan._choose('triton', torch.zeros(2, 3), Steep())
+        scan._choose('triton', x, Steep(), False, True)
 
 
-def test_auto_on_a_cpu_is_eager():
+def test_auto_on_a_cpu(monkeypatch):
+    """Compiled where it pays: bytes, and trainings with large maps."""
+    class Steep(ATan):
+        pass
+
+    monkeypatch.setattr(scan, 'COMPILE_FROM', 6)
     x = torch.zeros(2, 3)
-    assert scan._choose('auto', x, ATan()) is eager
-    assert scan._choose('torch', x, ATan()) is eager
-    assert scan._choose('auto', x.to('meta'), ATan()) is eager
+    for backend, z, surrogate, as_bytes, trains, kernel in (
+            ('auto', x, ATan(), False, True, compiled),
+            ('auto', x[:1], ATan(), False, True, eager),
+            ('auto', x, ATan(), False, False, eager),
+            ('auto', x, Steep(), False, True, eager),
+            ('auto', x[:1], Steep(), True, False, compiled),
+            ('torch', x, ATan(), False, True, eager),
+            ('torch', x, ATan(), True, False, eager),
+            ('auto', x.to('meta'), ATan(), False, True, eager),
+            ('auto', x.to('meta'), ATan(), True, False, eager)):
+        assert scan._choose(backend, z, surrogate, as_bytes,
+                            trains) is kernel
     with pytest.raises(ValueError, match="'triton'.*got 'compile'"):
         LIFNeuron(backend='compile')
 
