@@ -9,6 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from respike_mmaction.models.kernels import scan
 from respike_mmaction.models.neurons import BaseNeuron
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,10 +147,12 @@ def videos(tmp_path_factory):
 def test_it_trains_an_iteration(name, monkeypatch, tmp_path, videos):
     cfg = load(name, monkeypatch, data='motion8')
     cfg.merge_from_dict({
-        'data_root': f'{videos}/', 'max_epochs': 1, 'clip.size': 32,
+        'data_root': f'{videos}/', 'max_epochs': 1, 'clip.size': 64,
         'train_dataloader.batch_size': 2})
     offline(cfg.model)
     cfg.env_cfg.mp_cfg = {}
+    # one iteration does not pay for a compilation
+    monkeypatch.setattr(scan, 'COMPILE_FROM', 2**30)
     monkeypatch.setattr('mmengine.config.config.FormatCode',
                         lambda text, **kwargs: (text, True))
     cfg.dump(tmp_path / 'small.py')

@@ -7,7 +7,7 @@ same round, in CPU seconds on a CPU and in wall seconds on CUDA.
 
     python tools/analysis_tools/benchmark_neuron.py --steps 3 --threads 1
 
-Contenders: ours (every backend that runs here), a loop over the steps in
+Contenders: ours (eager, as it is chosen, compiled with the model), a loop in
 plain PyTorch, and SpikingJelly's multi-step LIFNode where it is installed
 (extra ``bench``), as it is and under torch.compile.
 """
@@ -23,7 +23,6 @@ import torch
 from measure import keep_freed_memory, machine, print_table
 from torch import Tensor
 
-from respike_mmaction.models.kernels import available
 from respike_mmaction.models.neurons import LIFNeuron, build_surrogate
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
@@ -111,11 +110,9 @@ def ours(backend: str) -> Callable:
 def contenders(device: torch.device) -> dict[str, Callable]:
     """Functions of (x, S), by name."""
     compiles = device.type == 'cuda' or shutil.which('g++') is not None
-    result = {'ours, torch': ours('torch')}
+    result = {'ours, torch': ours('torch'), 'ours, auto': ours('auto')}
     if compiles:
         result['ours, compiled'] = torch.compile(ours('torch'), dynamic=False)
-    if device.type == 'cuda' and available.triton_works(device.index or 0):
-        result['ours, triton'] = ours('triton')
     result['loop'] = loop
     node = spikingjelly_node()
     if node:
