@@ -86,11 +86,14 @@ class SpikingBasicBlock(nn.Module):
 
     def _first(self, x: Tensor, norm: nn.Module | None, moves: Tensor | None,
                *neuron: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """From the block's input to the first convolution of each way."""
+        """From the block's input to both ways' first BatchNorm."""
         if norm is not None:
             x = norm(x)
         x = gate(x, moves)
-        shortcut = x if self.downsample is None else self.downsample[0](x)
+        shortcut = x
+        if self.downsample is not None:
+            pool, conv, _ = self.downsample
+            shortcut = conv(pool(x))
         spikes, v = self._fire(self.neuron1, x, *neuron)
         return shortcut, self.conv1(spikes), v
 
@@ -138,8 +141,7 @@ class SpikingBasicBlock(nn.Module):
         x, v2 = _keep_or_recompute(
             self._second, x, moves, steps, v2, return_state)
         if self.downsample is not None:
-            _, conv, bn = self.downsample
-            shortcut = bn(conv(shortcut))
+            shortcut = self.downsample[2](shortcut)
         x = self.bn2(x) + shortcut
         if not return_state:
             return x
