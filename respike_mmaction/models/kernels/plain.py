@@ -91,11 +91,11 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
 
 def _numbers(s: Tensor, dtype: torch.dtype) -> Tensor:
     """Truth values as 0 and 1."""
-    if torch.compiler.is_exporting():
-        return s.to(dtype)  # one node, not two
-    # the compiler makes bytes and bfloat16 of numbers many at a time, of
-    # truth values one by one
-    return torch.where(s, 1., 0.).to(dtype)
+    if torch.compiler.is_dynamo_compiling():
+        # inductor makes bytes and bfloat16 of numbers many at a time, of
+        # truth values one by one
+        return torch.where(s, 1., 0.).to(dtype)
+    return s.to(dtype)
 
 
 def backward(x: Tensor, v: Tensor | None, grad: Tensor | None,
