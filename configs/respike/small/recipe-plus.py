@@ -1,9 +1,11 @@
 # What makes the spiking branch learn (docs/evidence.md): ImageNet weights for
 # its convolutions, BatchNorm statistics of all steps, as in evaluation, a
-# loss for each half of the classifier, a higher learning rate, no decay of
-# norms and biases, weights of eight bits where spikes are convolved.
+# loss for each half of the classifier, a higher learning rate and twice the
+# epochs, no decay of norms and biases, weights of eight bits where spikes are
+# convolved.
 _base_ = 'respike.py'
 lr = 1e-3
+max_epochs = 32
 model = dict(
     backbone=dict(pretrained='${pretrained}', norm_statistics='shared'),
     cls_head=dict(branch_loss_weight=1.))

@@ -1,5 +1,6 @@
 # All frames through the dense network with temporal shifts: TSM.
 _base_ = 'tsn.py'
+lr = 1e-3
 model = dict(
     backbone=dict(
         type='ResNetTSM',

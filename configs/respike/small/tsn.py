@@ -1,5 +1,7 @@
 # All frames through the dense network: TSN.
 _base_ = 'respike.py'
+optim_wrapper = dict(
+    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0))
 model = dict(
     _delete_=True,
     type='Recognizer2D',
