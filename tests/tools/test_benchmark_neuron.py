@@ -48,9 +48,10 @@ def test_main(tool, tmp_path, capsys):
                str(out)])
     rows = json.loads(out.read_text())['rows']
     assert [(r['steps'], r['contender']) for r in rows] == [
-        (1, 'ours, torch'), (1, 'loop'), (3, 'ours, torch'), (3, 'loop')]
+        (steps, name) for steps in (1, 3)
+        for name in ('ours, torch', 'ours, auto', 'loop')]
     for row in rows:
-        assert (row['kept'] == 1) == (row['contender'] == 'ours, torch')
+        assert (row['kept'] == 1) == (row['contender'] != 'loop')
         assert row['forward_wall_seconds'] > 0
         assert row['training_bandwidth'] == pytest.approx(
             2.5 / row['training'])
