@@ -36,7 +36,8 @@ def test_entries_are_those_of_the_configs(models, root, monkeypatch):
         found = model['Metadata']
         assert found['Parameters'] == f'{number / 1e6:.2f}M', model['Name']
         assert found['Epochs'] == cfg.train_cfg.max_epochs, model['Name']
-        assert model['Results'] == results(model['Name']), model['Name']
+        assert model['Results'] == results(
+            model['Name'], found['Epochs']), model['Name']
 
 
 def test_only_small_sets_were_trained_on(models):

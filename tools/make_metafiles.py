@@ -39,8 +39,11 @@ def parse_args():
     return parser.parse_args()
 
 
-def results(name):
-    """Trainings of a config: the last epoch's mean over seeds."""
+def results(name, epochs):
+    """Trainings of a config: the last epoch's mean over seeds.
+
+    Those of other than its own number of epochs say theirs.
+    """
     evidence = json.loads((ROOT / 'docs/evidence.json').read_text())
     trained = [run for run in evidence if run['config'] == name]
     if not trained:
@@ -48,10 +51,15 @@ def results(name):
                         if key in name), 'MSR-Action3D')
         return [dict(Dataset=dataset, Task='Action Recognition',
                      Metrics='not trained')]
-    return [dict(Dataset=run['dataset'], Task='Action Recognition',
-                 Metrics={'Top 1 Accuracy': round(
-                     mean(run['top1'].values()), 1)})
-            for run in trained]
+    found = []
+    for run in trained:
+        dataset = run['dataset']
+        if run['epochs'] not in (epochs, None):
+            dataset += f', {run["epochs"]} epochs'
+        found.append(dict(
+            Dataset=dataset, Task='Action Recognition', Metrics={
+                'Top 1 Accuracy': round(mean(run['top1'].values()), 1)}))
+    return found
 
 
 def entry(path, video):
@@ -79,7 +87,7 @@ def entry(path, video):
             ' mJ a view (horowitz_45nm, random weights)',
         },
         Modality='RGB',
-        Results=results(path.stem))
+        Results=results(path.stem, cfg.train_cfg.max_epochs))
 
 
 def main():
