@@ -138,7 +138,8 @@ auto_scale_lr = dict(enable=False, base_batch_size=16)
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=2, max_keep_ckpts=1, save_best='auto'),
-    firing_rate=dict(type='FiringRateHook', interval=10))
+    firing_rate=dict(type='FiringRateHook', interval=10),
+    int8_weights=dict(type='Int8WeightsHook'))
 vis_backends = [
     dict(type='LocalVisBackend'),
     dict(type='TensorboardVisBackend')
