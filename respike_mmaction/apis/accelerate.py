@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..models.backbones import SpikingBasicBlock, SpikingResNet
-from ..models.layers.cross_attention import Attention
 from ..models.layers.int8_spike_conv import (
     TERMS,
     Int8SpikeConv2d,
@@ -210,11 +209,16 @@ def _if_maps_stay(change: Callable, backbone: nn.Module,
 # number formats
 def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
                        dtype: torch.dtype) -> None:
+    block: Any
     for block in spiking_blocks(backbone).values():
         for index in '12':
             conv = getattr(block, f'conv{index}')
             setattr(block, f'conv{index}', Int8SpikeConv2d(conv, terms, dtype))
             getattr(block, f'neuron{index}').as_bytes = True
+        # the second one adds the shortcut on the way out, where that is
+        # faster than an addition of its own
+        if terms == 1 and dtype == torch.bfloat16:
+            block.join, block.conv2 = block.conv2, nn.Identity()
 
 
 def _to_bfloat16(model: Any, everywhere: bool) -> None:
@@ -230,9 +234,7 @@ def _to_bfloat16(model: Any, everywhere: bool) -> None:
     for fusion in _fusions(model):
         fusion.bfloat16()
         for module in fusion.modules():
-            if isinstance(module, Attention):
-                module.attend = _attend
-            elif isinstance(module, nn.GroupNorm):
+            if isinstance(module, nn.GroupNorm):
                 # PyTorch's of bfloat16 takes seven times as long
                 module.float()
                 module.register_forward_pre_hook(_cast_to(torch.float32))
@@ -273,12 +275,6 @@ def _cast_to(dtype: torch.dtype) -> Callable:
         return value
 
     return lambda module, args: cast(args)
-
-
-def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention as two matrix products, which bfloat16 is fast at."""
-    scores = (queries * queries.shape[-1]**-0.5) @ keys.transpose(-1, -2)
-    return scores.softmax(-1) @ values
 
 
 # saving

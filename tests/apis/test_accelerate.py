@@ -83,7 +83,8 @@ def test_sums_are_exact(conv, terms):
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16,
+                                   torch.float64])
 @pytest.mark.parametrize('reset', ['hard', 'soft'])
 @pytest.mark.parametrize('shape', [(2, 3, 40), (1, 1, 7), (5, 2, 300)])
 @pytest.mark.parametrize('quantized', [True, False])
@@ -95,6 +96,7 @@ def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
     monkeypatch.setattr(eager, '_GRAIN', 0)
     neuron = plain.Neuron(1., reset, build_surrogate())
     x, v = torch.randn(shape).to(dtype) * 2, torch.randn(shape[::2])
+    v = v.to(plain.membrane_dtype(dtype))
     expected, v_expected = plain.forward(x, v, .25, neuron, True)
     for kernel in (eager, plain, compiled):
         found, v_found = kernel.forward(x, v, .25, neuron, True,
@@ -102,6 +104,23 @@ def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
         assert found.dtype == torch.uint8 and found.shape == x.shape
         assert torch.equal(found.to(dtype), expected)
         assert torch.equal(v_found, v_expected)
+
+
+@needs_int8
+@pytest.mark.parametrize('terms', [1, 2])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_convolution_adds_its_shortcut(terms, dtype):
+    """Before the sum is rounded."""
+    conv = nn.Conv2d(16, 24, 3, 2, 1)
+    spikes = (torch.rand(2, 16, 9, 7) < .3).to(torch.uint8)
+    fast = Int8SpikeConv2d(conv, terms, dtype)
+    alone = Int8SpikeConv2d(conv, terms)(spikes)
+    shortcut = torch.randn_like(alone).to(dtype)
+    found = fast(spikes, shortcut.clone())
+    assert found.dtype == dtype
+    torch.testing.assert_close(
+        found.double(), alone.double() + shortcut.double(),
+        rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
 @needs_int8

@@ -67,6 +67,8 @@ def _program(name: str, num_steps: int, dtype: torch.dtype,
     scan.__code__ = scan.__code__.replace()
     # a loop needs no pool of compiling processes
     run = torch.compile(scan, dynamic=True, options=dict(compile_threads=1))
+    if constants.get('as_bytes'):
+        run = _writing_bytes(run)
     inputs = _example(num_steps, dtype, tensors)
     try:
         reason = compare(
@@ -78,6 +80,17 @@ def _program(name: str, num_steps: int, dtype: torch.dtype,
     if reason:
         _say(reason)
     return None if reason else run
+
+
+def _writing_bytes(scan: Callable) -> Callable:
+    """``scan`` with a place for its bytes, which it would stack in a pass."""
+
+    def run(x: Tensor, **inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        spikes = torch.empty(x.shape, dtype=torch.uint8, device=x.device)
+        _, v = scan(x=x, out=spikes.unbind(1), **inputs)
+        return spikes, v
+
+    return run
 
 
 def _example(num_steps: int, dtype: torch.dtype, tensors: tuple[str, ...]

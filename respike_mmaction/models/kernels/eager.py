@@ -79,8 +79,9 @@ def _reset(h: Tensor, neuron: Neuron, out: Tensor) -> None:
 def _quantized_copies() -> bool:
     """Whether floats can be copied into quantised tensors.
 
-    Those are copied many at a time, into plain bytes one by one. PyTorch has
-    announced, in a warning, that quantised tensors will go.
+    Those are copied many at a time, into plain bytes one by one, but of
+    float32 alone. PyTorch has announced, in a warning, that quantised tensors
+    will go.
     """
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -98,7 +99,8 @@ def _empty_quantized(shape: Sequence[int]) -> Tensor:
 
 def _empty_bytes(x: Tensor) -> Tensor:
     """Like ``x``, for spikes in bytes."""
-    if x.device.type == 'cpu' and _quantized_copies():
+    fits = x.device.type == 'cpu' and membrane_dtype(x.dtype) == torch.float32
+    if fits and _quantized_copies():
         return _empty_quantized(x.shape)
     return torch.empty_like(x, dtype=torch.bool)
 

@@ -3,7 +3,7 @@ r"""The scan written out with functions of PyTorch, a statement a formula.
 It defines what every other kernel computes, and is the text that inductor
 fuses (a model under ``torch.compile``) and that exporters write out.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -62,8 +62,9 @@ def potentials(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
 
 
 def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
-            neuron: Neuron, return_v: bool, as_bytes: bool = False
-            ) -> tuple[Tensor, Tensor | None]:
+            neuron: Neuron, return_v: bool, as_bytes: bool = False,
+            out: Sequence[Tensor] | None = None
+            ) -> tuple[Tensor | None, Tensor | None]:
     """Run all steps.
 
     Args:
@@ -76,17 +77,21 @@ def forward(x: Tensor, v: Tensor | None, decay: float | Tensor | None,
         return_v (bool): Whether the last potential is wanted.
         as_bytes (bool): Whether spikes are wanted as ``uint8``. Defaults to
             False.
+        out (Sequence[Tensor], optional): Where the spikes of each step (B, N)
+            are written, and not returned. Defaults to None.
 
     Returns:
-        tuple[Tensor, Tensor | None]: Spikes (B, S, N) like ``x`` and, if
-        wanted, the potential after the last step (B, N).
+        tuple[Tensor | None, Tensor | None]: Spikes (B, S, N) like ``x`` and,
+        if wanted, the potential after the last step (B, N).
     """
     dtype = membrane_dtype(x.dtype)
     spikes = []
-    for x_t in x.unbind(1):
+    for t, x_t in enumerate(x.unbind(1)):
         s, v = fire(charge(x_t.to(dtype), v, decay), neuron)
-        spikes.append(_numbers(s, torch.uint8 if as_bytes else x.dtype))
-    return torch.stack(spikes, 1), v if return_v else None
+        s = _numbers(s, torch.uint8 if as_bytes else x.dtype)
+        spikes.append(s if out is None else out[t].copy_(s))
+    return (torch.stack(spikes, 1) if out is None else None,
+            v if return_v else None)
 
 
 def _numbers(s: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,8 +4,6 @@ ReSpike, arXiv 2409.01564, section 3 (cross-attention fusion). The block is
 that of latent diffusion models (arXiv 2112.10752): self-attention,
 cross-attention and a GEGLU feed-forward (arXiv 2002.05202).
 """
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +25,6 @@ class Attention(nn.Module):
                  head_channels: int = 32) -> None:
         super().__init__()
         self.num_heads = channels // head_channels
-        self.attend: Callable[..., Tensor] = F.scaled_dot_product_attention
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(context_channels, channels, bias=False)
         self.to_v = nn.Linear(context_channels, channels, bias=False)
@@ -51,7 +48,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, keys_values: tuple[Tensor,
                                                     Tensor]) -> Tensor:
         """Attend from x (B, L, C) to K and V; gives (B, L, C)."""
-        x = self.attend(self._heads(self.to_q(x)), *keys_values)
+        x = F.scaled_dot_product_attention(
+            self._heads(self.to_q(x)), *keys_values)
         return self.to_out(x.transpose(1, 2).flatten(2))
 
 

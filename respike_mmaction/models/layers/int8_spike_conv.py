@@ -47,11 +47,14 @@ class Int8SpikeConv2d(nn.Module):
             weight, scale, 1., 0, *self.geometry, None), scale)
                       for weight, scale in round_weights(conv.weight, terms)]
 
-    def forward(self, spikes: Tensor) -> Tensor:
+    def forward(self, spikes: Tensor, shortcut: Tensor | None = None
+                ) -> Tensor:
         """Convolve.
 
         Args:
             spikes (Tensor): 0 or 1, (N, C, H, W), ``uint8``.
+            shortcut (Tensor, optional): Added to the output before that is
+                rounded, and overwritten. Defaults to None.
 
         Returns:
             Tensor: (N, C', H', W'), in ``dtype``, channels_last.
@@ -60,14 +63,18 @@ class Int8SpikeConv2d(nn.Module):
         # what a later term is added to is kept in full
         dtype = self.dtype if len(self.terms) == 1 else torch.float32
         rest = (*self.geometry, 1., 0, dtype)
-        (weight, scale), *others = self.terms
-        out = torch.ops.onednn.qconv_pointwise(
-            spikes, 1., 0, weight, scale, self.zero_points, self.bias, *rest,
-            'none', [], '')
-        for weight, scale in others:
-            out = torch.ops.onednn.qconv2d_pointwise.binary(
-                spikes, 1., 0, weight, scale, self.zero_points, out, None,
-                *rest, 1., 0, 'sum', 1., 'none', [], '')
+        out, bias = shortcut, self.bias
+        for weight, scale in self.terms:
+            scales = (spikes, 1., 0, weight, scale, self.zero_points)
+            if out is None:
+                out = torch.ops.onednn.qconv_pointwise(
+                    *scales, bias, *rest, 'none', [], '')
+            else:
+                out = torch.ops.onednn.qconv2d_pointwise.binary(
+                    *scales, out.to(dtype), bias, *rest, 1., 0, 'sum', 1.,
+                    'none', [], '')
+            bias = None
+        assert out is not None  # there is a term
         return out.to(self.dtype)
 
     def extra_repr(self) -> str:

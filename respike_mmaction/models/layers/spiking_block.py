@@ -61,6 +61,8 @@ class SpikingBasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(
             out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = norm()
+        # of a branch and its shortcut; in a convolution once accelerated
+        self.join: Callable[[Tensor, Tensor], Tensor] = torch.add
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
             # ceil_mode: an odd size shrinks as in the strided convolution;
@@ -142,7 +144,7 @@ class SpikingBasicBlock(nn.Module):
             self._second, x, moves, steps, v2, return_state)
         if self.downsample is not None:
             shortcut = self.downsample[2](shortcut)
-        x = self.bn2(x) + shortcut
+        x = self.join(self.bn2(x), shortcut)
         if not return_state:
             return x
         return x, (() if self.stateless else (v1, v2))
