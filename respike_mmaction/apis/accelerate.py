@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.logging import print_log
@@ -17,7 +18,7 @@ from ..models.layers.int8_spike_conv import (
     why_not_int8,
 )
 from ..models.layers.packed import pack, why_not_packed
-from ..models.layers.spiking_block import spiking_blocks
+from ..models.layers.spiking_block import Downsample, spiking_blocks
 
 SPIKES = (*TERMS, None)
 DENSE = ('bfloat16', 'bfloat16_keys', None)
@@ -77,6 +78,7 @@ def accelerate(model: nn.Module,
     dtype = torch.bfloat16 if everywhere else torch.float32
     for backbone in _spiking(fast):
         fold_spiking(backbone)
+        _shorten(backbone)
         if spikes:
             _convolve_in_bytes(backbone, TERMS[spikes], dtype)
     if hasattr(fast, 'key_backbone'):
@@ -155,6 +157,46 @@ def fold_spiking(backbone: SpikingResNet) -> None:
         fold(block, 'conv2', 'bn2')
         if block.downsample is not None:
             fold(block.downsample, '1', '2')
+
+
+class _OfFrames(Downsample):
+    """The first block's shortcut, straight from the frames.
+
+    Stem, pooling and the 1x1 convolution are linear, together a 5x5
+    convolution, which spares reading the network's largest map once more.
+    Where that has an odd side, the last windows of the pooling are smaller,
+    and the layers run one by one.
+
+    Args:
+        stem (nn.Conv2d): 3x3, stride 2, its BatchNorm folded into it.
+        downsample (Downsample): Likewise.
+    """
+
+    def __init__(self, stem: Any, downsample: Any) -> None:
+        super().__init__(*downsample)
+        conv = downsample[1]
+        mix = conv.weight.flatten(1).double()
+        pooled = sum(F.pad(stem.weight.double(), (j, 2 - j, i, 2 - i))
+                     for i in (0, 2) for j in (0, 2)) / 4
+        whole: Any = nn.Conv2d(stem.in_channels, conv.out_channels, 5,
+                               stride=4, padding=1).to(stem.weight)
+        whole.weight.copy_(torch.einsum('om,mcij->ocij', mix, pooled))
+        whole.bias.copy_(mix @ stem.bias.double() + conv.bias)
+        self.whole = whole.requires_grad_(False)
+
+    def reduce(self, x: Tensor, source: Tensor) -> Tensor:
+        """From the stem's map ``x`` and the frames that it is made of."""
+        if x.shape[-2] % 2 or x.shape[-1] % 2:
+            return self[1](self[0](x))
+        return self.whole(source)
+
+
+@torch.no_grad()
+def _shorten(backbone: Any) -> None:
+    """Let the first block run the stem, and its shortcut read the frames."""
+    stem, block = backbone.conv1, backbone.layer1[0]
+    backbone.conv1, backbone.bn1 = nn.Identity(), stem
+    block.downsample = _OfFrames(stem, block.downsample)
 
 
 def _blocks(backbone: SpikingResNet) -> list[SpikingBasicBlock]:
@@ -247,7 +289,7 @@ def _fusions(model: Any) -> list[nn.Module]:
 
 
 def _pack_dense(model: Any) -> None:
-    weight = _spiking(model)[0].conv1.weight
+    weight = next(_spiking(model)[0].parameters())
     if (weight.device.type != 'cpu'
             or weight.dtype not in (torch.float32, torch.bfloat16)):
         return  # which is said of all other parts, too

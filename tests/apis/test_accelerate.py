@@ -106,6 +106,19 @@ def test_spikes_in_bytes_are_the_same(shape, reset, dtype, quantized,
         assert torch.equal(v_found, v_expected)
 
 
+@pytest.mark.parametrize('size', [(64, 96), (66, 64), (63, 61), (68, 70)])
+def test_the_first_shortcut_reads_the_frames(size):
+    """As stem, pooling and convolution one by one, in float64."""
+    model = trained(SpikingResNet(depth=10, base_channels=8)).double()
+    frames = torch.randn(3, 3, *size).double()
+    block = accelerate(model, None, None).layer1[0]
+    with torch.no_grad():
+        pool, conv, norm = model.layer1[0].downsample
+        x = model.bn1(model.conv1(frames))
+        found = block.downsample.reduce(x, frames)
+        torch.testing.assert_close(found, norm(conv(pool(x))))
+
+
 @needs_int8
 @pytest.mark.parametrize('terms', [1, 2])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])

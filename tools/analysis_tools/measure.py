@@ -183,7 +183,8 @@ class StageTimes:
     """CPU seconds of the parts of a recognizer, collected while it runs.
 
     Args:
-        recognizer (nn.Module): A :class:`ReSpikeRecognizer` or its twin.
+        recognizer (nn.Module): A :class:`ReSpikeRecognizer` or its twin; an
+            accelerated one runs its stem in stage 1.
     """
 
     def __init__(self, recognizer):

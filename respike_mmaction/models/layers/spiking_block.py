@@ -23,6 +23,15 @@ State = tuple[Tensor, ...]
 RECOMPUTE_FROM = 2**21
 
 
+class Downsample(nn.Sequential):
+    """Pooling, 1x1 convolution and BatchNorm of a shortcut."""
+
+    def reduce(self, x: Tensor, source: Tensor) -> Tensor:
+        """All but BatchNorm, of ``x``, which a norm made of ``source``."""
+        pool, conv, _ = self
+        return conv(pool(x))
+
+
 class SpikingBasicBlock(nn.Module):
     """Neuron - conv3x3 - BN - neuron - conv3x3 - BN plus a real shortcut.
 
@@ -63,14 +72,14 @@ class SpikingBasicBlock(nn.Module):
         self.bn2 = norm()
         # of a branch and its shortcut; in a convolution once accelerated
         self.join: Callable[[Tensor, Tensor], Tensor] = torch.add
-        self.downsample = None
+        self.downsample: Downsample | None = None
         if stride != 1 or in_channels != out_channels:
             # ceil_mode: an odd size shrinks as in the strided convolution;
             # on even sizes this is the paper's plain pooling
             pool = nn.AvgPool2d(stride, ceil_mode=True,
                                 count_include_pad=False)
             conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-            self.downsample = nn.Sequential(pool, conv, norm())
+            self.downsample = Downsample(pool, conv, norm())
 
     @property
     def num_states(self) -> int:
@@ -89,13 +98,13 @@ class SpikingBasicBlock(nn.Module):
     def _first(self, x: Tensor, norm: nn.Module | None, moves: Tensor | None,
                *neuron: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """From the block's input to both ways' first BatchNorm."""
+        source = x
         if norm is not None:
             x = norm(x)
         x = gate(x, moves)
         shortcut = x
         if self.downsample is not None:
-            pool, conv, _ = self.downsample
-            shortcut = conv(pool(x))
+            shortcut = self.downsample.reduce(x, source)
         spikes, v = self._fire(self.neuron1, x, *neuron)
         return shortcut, self.conv1(spikes), v
 
