@@ -15,6 +15,7 @@ from ..models.backbones import SpikingBasicBlock, SpikingResNet
 from ..models.layers.int8_spike_conv import (
     TERMS,
     Int8SpikeConv2d,
+    adds_shortcuts,
     why_not_int8,
 )
 from ..models.layers.packed import pack, why_not_packed
@@ -259,7 +260,7 @@ def _convolve_in_bytes(backbone: SpikingResNet, terms: int,
             getattr(block, f'neuron{index}').as_bytes = True
         # the second one adds the shortcut on the way out, where that is
         # faster than an addition of its own
-        if terms == 1 and dtype == torch.bfloat16:
+        if terms == 1 and dtype == torch.bfloat16 and adds_shortcuts(dtype):
             block.join, block.conv2 = block.conv2, nn.Identity()
 
 

@@ -132,8 +132,7 @@ def why_not_int8() -> str:
     capability = torch.backends.cpu.get_cpu_capability()
     if capability not in ('AVX2', 'AVX512'):
         return f'the CPU has neither AVX2 nor AVX512 (it is {capability})'
-    conv = nn.Conv2d(16, 8, 3, padding=1)
-    spikes = (torch.arange(2 * 16 * 25) % 7 < 2).view(2, 16, 5, 5)
+    conv, spikes = _example()
     try:
         found = Int8SpikeConv2d(conv, 2)(spikes.to(torch.uint8)).double()
     except Exception as error:  # an operator of another PyTorch
@@ -143,3 +142,23 @@ def why_not_int8() -> str:
     if difference > 1e-3:
         return f'its convolution is off by {difference:.3g}'
     return ''
+
+
+@functools.cache
+def adds_shortcuts(dtype: torch.dtype) -> bool:
+    """Whether shortcuts of a dtype are added on the way out, and rightly."""
+    conv, spikes = _example()
+    fast, spikes = Int8SpikeConv2d(conv, 1, dtype), spikes.to(torch.uint8)
+    alone = fast(spikes)
+    shortcut = torch.linspace(-1, 1, alone.numel()).view_as(alone).to(dtype)
+    try:
+        found = fast(spikes, shortcut.clone())
+    except Exception:  # an operator of another PyTorch
+        return False
+    return torch.allclose(found, alone + shortcut, rtol=1e-2, atol=1e-2)
+
+
+def _example() -> tuple[nn.Conv2d, Tensor]:
+    """A small convolution, and spikes."""
+    spikes = (torch.arange(2 * 16 * 25) % 7 < 2).view(2, 16, 5, 5)
+    return nn.Conv2d(16, 8, 3, padding=1), spikes
