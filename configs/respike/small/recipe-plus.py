@@ -1,8 +1,8 @@
-# What makes the spiking branch learn (docs/evidence.md): ImageNet weights for
-# its convolutions, BatchNorm statistics of all steps, as in evaluation, a
-# loss for each half of the classifier, a higher learning rate and twice the
-# epochs, no decay of norms and biases, weights of eight bits where spikes are
-# convolved.
+# recipe_plus (docs/evidence.md): a loss for each half of the classifier, which
+# makes the spiking branch learn; ImageNet weights for its convolutions,
+# BatchNorm statistics of all steps, as in evaluation, a higher learning rate
+# and twice the epochs, no decay of norms and biases, weights of eight bits
+# where spikes are convolved.
 _base_ = 'respike.py'
 lr = 1e-3
 max_epochs = 32
