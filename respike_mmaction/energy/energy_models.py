@@ -195,7 +195,8 @@ ACCELERATED_MODELS = tuple(
         'float16; bfloat16 has a shorter one), float32 addition 0.9 pJ, 32 '
         f'bit integer addition 0.1 pJ{memory}',
         covers=f'what respike_mmaction.apis.accelerate runs: MACs (1.1 + 0.9 '
-        f'pJ) and synaptic operations (0.1 pJ an integer){covers}',
+        'pJ) and synaptic operations (0.1 pJ an integer), the first shortcut '
+        f'as the layers that run as one{covers}',
         pj_per_mac=2.,
         pj_per_int8_mac=_INT8_MAC,
         pj_per_ac=.1,
