@@ -188,7 +188,7 @@ class _OfFrames(Downsample):
     def reduce(self, x: Tensor, source: Tensor) -> Tensor:
         """From the stem's map ``x`` and the frames that it is made of."""
         if x.shape[-2] % 2 or x.shape[-1] % 2:
-            return self[1](self[0](x))
+            return super().reduce(x, source)
         return self.whole(source)
 
 

@@ -195,6 +195,8 @@ class StageTimes:
             parts[f'stage {i}'] = getattr(recognizer.backbone, f'layer{i}')
         for stage, fusion in recognizer.cls_head.fusions.items():
             parts[f'fusion {stage[-1]}'] = fusion
+        if isinstance(parts['stem'], nn.Identity):  # accelerated
+            del parts['stem']
         for name, part in parts.items():
             part.register_forward_pre_hook(
                 lambda *_, name=name: self._begin(name))

@@ -146,7 +146,16 @@ def why_not_int8() -> str:
 
 @functools.cache
 def adds_shortcuts(dtype: torch.dtype) -> bool:
-    """Whether shortcuts of a dtype are added on the way out, and rightly."""
+    """Whether this machine adds shortcuts on the way out, and rightly.
+
+    A small convolution is compared with the same and an addition, once.
+
+    Args:
+        dtype (torch.dtype): Of the shortcut and the output.
+
+    Returns:
+        bool: False where PyTorch's operator refuses or errs.
+    """
     conv, spikes = _example()
     fast, spikes = Int8SpikeConv2d(conv, 1, dtype), spikes.to(torch.uint8)
     alone = fast(spikes)

@@ -28,8 +28,7 @@ class Downsample(nn.Sequential):
 
     def reduce(self, x: Tensor, source: Tensor) -> Tensor:
         """All but BatchNorm, of ``x``, which a norm made of ``source``."""
-        pool, conv, _ = self
-        return conv(pool(x))
+        return self[1](self[0](x))
 
 
 class SpikingBasicBlock(nn.Module):
