@@ -13,6 +13,7 @@ from tests.processes import TIMEOUT, _rank, free_port
 
 def work(rank, folder, address, stops, late):
     """Count, be busy for longer than others wait, then stop."""
+    dist.barrier()  # the other may still be connecting
     dist.destroy_process_group()  # meet as torchrun does, not at a file
     dist.init_process_group('gloo', address, rank=rank, world_size=2)
     hook = HeartbeatHook(interval=.5, missed=10)
