@@ -1,4 +1,4 @@
-"""The demo's data set: eight motions that no single frame tells."""
+"""The demo's data set: eight motions that no frame at a random time tells."""
 
 import cv2
 import numpy as np

@@ -1,9 +1,10 @@
 """Write small videos whose classes differ in nothing but motion.
 
-A textured object moves before a textured background in one of eight ways. No
-frame tells which: position, size and angle of the object follow the same
-distribution in all classes, and the classes are four pairs in which one is the
-other run backwards. Training and validation share no texture.
+A textured object moves before a textured background in one of eight ways. A
+frame at a random time does not tell which: position, size and angle of the
+object follow the same distribution in all classes, and the classes are four
+pairs in which one is the other run backwards. Training and validation share no
+texture.
 
 Written to OUT: ``videos_{train,val}/CLASS/NUMBER.mp4`` (MPEG-4),
 MMAction2's annotation lists ``motion8_{train,val}_list_videos.txt``,
