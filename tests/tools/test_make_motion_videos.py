@@ -38,7 +38,9 @@ def test_directions(tool):
         label: tool.trajectory(label, 5, np.random.default_rng(0))
         for label in tool.CLASSES
     }
-    change = {label: np.sign(p[-1] - p[0]) for label, p in poses.items()}
+    # but for where the way begins again
+    change = {label: np.sign(np.median(np.diff(p, axis=0), axis=0))
+              for label, p in poses.items()}
     assert change['right'].tolist() == [1, 0, 0, 0]
     assert change['down'].tolist() == [0, 1, 0, 0]
     assert change['growing'].tolist() == [0, 0, 1, 0]
@@ -72,13 +74,17 @@ def test_rendering_follows_the_pose(tool, monkeypatch):
 
 
 @pytest.mark.parametrize('coordinate', range(4))
-def test_no_frame_tells_the_class(tool, coordinate):
-    """A pose at a random time is distributed alike in all classes."""
+@pytest.mark.parametrize('time', [0, 8, 15])
+def test_no_frame_tells_the_class(tool, time, coordinate):
+    """A pose is distributed alike in all classes, at any time.
+
+    Key frames are taken at fixed times.
+    """
     samples = {}
     for number, label in enumerate(tool.CLASSES):
         rng = np.random.default_rng(number)
         samples[label] = [
-            tool.trajectory(label, 64, rng)[rng.integers(64), coordinate]
+            tool.trajectory(label, 16, rng)[time, coordinate]
             for _ in range(1500)
         ]
     for label in tool.CLASSES[1:]:
@@ -87,6 +93,21 @@ def test_no_frame_tells_the_class(tool, coordinate):
     # the check would see a class that is somewhere else
     moved = np.array(samples['left']) + 0.3 * tool.TRAVEL[coordinate]
     assert ks_2samp(moved, samples['right']).pvalue < 1e-3
+
+
+@pytest.mark.parametrize('label', ['left', 'growing'])
+def test_the_way_begins_again(tool, label):
+    """Steps of one length, but for the one from its end to its beginning."""
+    moving, sign = tool.MOTIONS[label]
+    step = sign * tool.PART * tool.TRAVEL[moving] / 15
+    again = step - sign * tool.TRAVEL[moving]
+    rng = np.random.default_rng(0)
+    found = [np.diff(tool.trajectory(label, 16, rng)[:, moving])
+             for _ in range(100)]
+    jumps = np.isclose(found, again)
+    assert (np.isclose(found, step) | jumps).all()
+    assert (jumps.sum(1) <= 1).all()
+    assert abs(jumps.sum(1).mean() - tool.PART) < .15
 
 
 @pytest.fixture(scope='module')

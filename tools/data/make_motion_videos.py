@@ -39,6 +39,7 @@ CLASSES = tuple(MOTIONS)
 CENTRE_LOW = np.array([0.4, 0.4, np.log(0.22), 0.4 * np.pi])
 CENTRE_HIGH = np.array([0.6, 0.6, np.log(0.27), 0.6 * np.pi])
 TRAVEL = np.array([0.45, 0.45, np.log(2.2), 0.6 * np.pi])
+PART = 0.5  # of the way in a video
 SUPERSAMPLING = 2  # against aliasing, which would betray the speed
 SPLITS = ('train', 'val')
 
@@ -46,10 +47,11 @@ SPLITS = ('train', 'val')
 def trajectory(label, num_frames, rng):
     """Pose of the object in every frame of a video.
 
-    What moves travels from -1/2 to 1/2 of its ``TRAVEL`` around a random
-    centre, in steps symmetric about 0: backwards it is the opposite class.
-    What stands still is put at a random place of the same range. A frame at a
-    random time hence has the same distribution of poses in every class.
+    What moves begins anywhere between -1/2 and 1/2 of its ``TRAVEL`` around a
+    random centre, goes ``PART`` of that way, and where the way ends it begins
+    again: backwards it is the opposite class. What stands still is put at a
+    random place of the same way. Every frame hence has the same distribution
+    of poses in every class; key frames, which are taken at fixed times, too.
 
     Args:
         label (str): One of ``CLASSES``.
@@ -62,8 +64,8 @@ def trajectory(label, num_frames, rng):
     moving, sign = MOTIONS[label]
     centre = rng.uniform(CENTRE_LOW, CENTRE_HIGH)
     offsets = np.tile(rng.uniform(-0.5, 0.5, 4), (num_frames, 1))
-    offsets[:, moving] = sign * np.linspace(-0.5, 0.5, num_frames)
-    return centre + TRAVEL * offsets
+    offsets[:, moving] += sign * PART * np.linspace(-0.5, 0.5, num_frames)
+    return centre + TRAVEL * (offsets - offsets.round())
 
 
 def texture(size, cells, brightness, rng):
