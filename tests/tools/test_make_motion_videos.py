@@ -1,4 +1,4 @@
-"""The demo's data set: eight motions that no frame at a random time tells."""
+"""The demo's data set: eight motions that no frame tells."""
 
 import cv2
 import numpy as np
@@ -188,3 +188,10 @@ def test_other_settings_are_refused(tool, dataset):
     with pytest.raises(ValueError, match="'seed': 6.*--out"):
         tool.make_dataset(out, **{**settings, 'seed': 6})
     assert sorted(out.rglob('*.mp4')) == videos
+
+
+def test_videos_of_another_version_are_refused(tool, dataset, monkeypatch):
+    out, settings = dataset
+    monkeypatch.setattr(tool, 'VERSION', tool.VERSION + 1)
+    with pytest.raises(ValueError, match=f"'version': {tool.VERSION - 1}"):
+        tool.make_dataset(out, **settings)

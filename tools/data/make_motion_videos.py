@@ -1,10 +1,9 @@
 """Write small videos whose classes differ in nothing but motion.
 
-A textured object moves before a textured background in one of eight ways. A
-frame at a random time does not tell which: position, size and angle of the
-object follow the same distribution in all classes, and the classes are four
-pairs in which one is the other run backwards. Training and validation share no
-texture.
+A textured object moves before a textured background in one of eight ways. No
+frame tells which: position, size and angle of the object follow the same
+distribution in all classes, at every time, and the classes are four pairs in
+which one is the other run backwards. Training and validation share no texture.
 
 Written to OUT: ``videos_{train,val}/CLASS/NUMBER.mp4`` (MPEG-4),
 MMAction2's annotation lists ``motion8_{train,val}_list_videos.txt``,
@@ -40,6 +39,7 @@ CENTRE_LOW = np.array([0.4, 0.4, np.log(0.22), 0.4 * np.pi])
 CENTRE_HIGH = np.array([0.6, 0.6, np.log(0.27), 0.6 * np.pi])
 TRAVEL = np.array([0.45, 0.45, np.log(2.2), 0.6 * np.pi])
 PART = 0.5  # of the way in a video
+VERSION = 2  # other motions: raised, so that old videos are not taken for new
 SUPERSAMPLING = 2  # against aliasing, which would betray the speed
 SPLITS = ('train', 'val')
 
@@ -166,7 +166,8 @@ def check_settings(out, settings):
 def make_dataset(out, num_train, num_val, size, frames, seed, workers):
     """Write the whole data set; see the module and ``--help``."""
     counts = dict(zip(SPLITS, (num_train, num_val), strict=True))
-    check_settings(out, dict(size=size, frames=frames, seed=seed))
+    check_settings(
+        out, dict(version=VERSION, size=size, frames=frames, seed=seed))
     tasks, lists = [], {split: [] for split in SPLITS}
     for split, count in counts.items():
         # every class of a number has a seed of its own: no shared textures

@@ -1,4 +1,4 @@
-# The eight motions of tools/data/make_motion_videos.py.
+# The eight motions of tools/data/make_motion_videos.py: no frame tells which.
 _base_ = 'msr_action3d.py'
 data_root = 'data/motion8/'
 split = 'motion8'
